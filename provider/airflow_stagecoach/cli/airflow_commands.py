@@ -1,0 +1,53 @@
+"""The commands as ``airflow stagecoach COMMAND`` (named in ``get_provider_info``)."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+
+from airflow_stagecoach.cli.commands import COMMANDS, load_command
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+
+class CommandArguments(Arg):
+    """All arguments of a command as one of Airflow's ``Arg``: the command's module adds them itself.
+
+    Airflow asks for them only when it builds the parser of ``airflow stagecoach``.
+    """
+
+    def __init__(self, command: str) -> None:
+        super().__init__(flags=(command,))  # Airflow sorts arguments by their flags
+        self.command = command
+
+    def add_to_parser(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments to its parser."""
+        load_command(self.command).add_arguments(parser)
+
+
+def get_commands() -> list[GroupCommand]:
+    """Give the group ``stagecoach`` to Airflow's command line."""
+    return [
+        GroupCommand(
+            name="stagecoach",
+            help="Jobs and stages in YAML",
+            subcommands=[
+                ActionCommand(
+                    name=name, help=help_line, func=_action(name), args=(CommandArguments(name),)
+                )
+                for name, help_line in COMMANDS.items()
+            ],
+        )
+    ]
+
+
+def _action(name: str) -> Callable[[argparse.Namespace], None]:
+    def action(args: argparse.Namespace) -> None:
+        # Airflow ignores what an action returns.
+        sys.exit(load_command(name).run(args))
+
+    return action

@@ -1,0 +1,283 @@
+"""A complete Airflow on this machine, in a folder of its own, for the demo and for tests.
+
+``airflow standalone`` would do nearly the same, but leaves processes behind
+when it is stopped. Here every component is a process of ours, in a session of
+its own, so that it can be ended with all that it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: Given to SQLite by Airflow: seconds that a writer waits for another one before "database is locked".
+SQLITE_CONNECT_ARGS = {"timeout": 60}
+
+#: In the order in which they start. Tasks' logs are read from disk, so no log servers are needed.
+COMPONENTS = {
+    "api-server": ["api-server"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+}
+
+#: Seconds between SIGTERM and SIGKILL. The scheduler waits for its running tasks.
+GRACE = 10.0
+
+
+class AirflowNotStarted(RuntimeError):
+    """Airflow did not come up; the text says which component, and ends with its last lines."""
+
+
+class LocalAirflow:
+    """An Airflow with SQLite and LocalExecutor, reachable from this machine only, without login.
+
+    :param home: its AIRFLOW_HOME; made when it is not there, used again when it is
+    :param dags_folder: the folder of its documents and Python files
+    :param port: of the UI and the API; 0 picks a free one
+    :param options: more of Airflow's configuration, as ``section.option`` -> value
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        dags_folder: Path,
+        *,
+        port: int = 0,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.home = home.resolve()
+        self.dags_folder = dags_folder.resolve()
+        self.port = port or free_port()
+        self.options = dict(options or {})
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the UI is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """The environment of every component. Settings of another Airflow do not come through.
+
+        Connections and variables (``AIRFLOW_CONN_*``, ``AIRFLOW_VAR_*``) do.
+        """
+        bundle = [
+            {
+                "name": "dags-folder",
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(self.dags_folder), "refresh_interval": 2},
+            }
+        ]
+        options = {
+            "core.dags_folder": str(self.dags_folder),
+            "core.load_examples": "False",
+            "core.dags_are_paused_at_creation": "False",
+            "core.executor": "LocalExecutor",
+            "core.parallelism": "8",
+            "core.max_active_tasks_per_dag": "8",
+            "core.min_serialized_dag_update_interval": "0",
+            "core.auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+            "core.simple_auth_manager_all_admins": "True",
+            "core.execution_api_server_url": f"{self.url}/execution/",
+            "database.sql_alchemy_conn": f"sqlite:///{self.database}",
+            "database.sql_alchemy_connect_args": f"{__name__}.SQLITE_CONNECT_ARGS",
+            "database.sql_alchemy_connect_args_async": f"{__name__}.SQLITE_CONNECT_ARGS",
+            "api.host": "127.0.0.1",
+            "api.port": str(self.port),
+            "api.base_url": self.url,
+            "api.workers": "1",
+            "dag_processor.dag_bundle_config_list": json.dumps(bundle),
+            "dag_processor.bundle_refresh_check_interval": "1",
+            "dag_processor.refresh_interval": "2",
+            "dag_processor.min_file_process_interval": "5",
+            "scheduler.scheduler_heartbeat_sec": "2",
+            "scheduler.scheduler_idle_sleep_time": "0.5",
+            "scheduler.parsing_cleanup_interval": "5",
+            # The time until the executor hears of a task's end; see docs/architecture.md on deferring.
+            "workers.min_heartbeat_interval": "1",
+            **self.options,
+        }
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AIRFLOW__", "AIRFLOW_HOME", "AIRFLOW_CONFIG", "_AIRFLOW"))
+        }
+        environment["AIRFLOW_HOME"] = str(self.home)
+        environment["PYTHONUNBUFFERED"] = "1"
+        for name, value in options.items():
+            section, _, option = name.partition(".")
+            environment[f"AIRFLOW__{section.upper()}__{option.upper()}"] = value
+        return environment
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.home / "airflow.db"
+
+    def log_file(self, component: str) -> Path:
+        """The file that takes what a component prints."""
+        return self.home / "components" / f"{component}.log"
+
+    def start(self, *, timeout: float = 180) -> None:
+        """Prepare the database, start every component and wait until all are healthy.
+
+        :param timeout: seconds
+        :raises AirflowNotStarted: a component ended or did not become healthy in time
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.log_file("x").parent.mkdir(exist_ok=True)
+        self._migrate(timeout)
+        deadline = time.monotonic() + timeout
+        try:
+            for component in COMPONENTS:
+                self.start_component(component)
+            while not self.is_healthy():
+                self._check_alive()
+                if time.monotonic() > deadline:
+                    raise AirflowNotStarted(f"Airflow is not healthy after {timeout:.0f} s: {self.health()}")
+                time.sleep(0.5)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_component(self, component: str) -> None:
+        """Start one component of ``COMPONENTS``."""
+        with self.log_file(component).open("ab") as log:
+            self.processes[component] = subprocess.Popen(  # noqa: S603  # our own command
+                [sys.executable, "-m", "airflow", *COMPONENTS[component]],
+                env=self.environment(),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """End every component and all that it started. Does nothing where nothing runs."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + GRACE
+        for process in self.processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+        # Executors and supervisors start sessions of their own now and then, so look for them by home.
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            for process in self.processes.values():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, sign)
+            left = list(self.find_processes())
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, sign)
+            self._wait_until_gone(2)
+        for process in self.processes.values():
+            process.wait()
+        self.processes.clear()
+
+    def find_processes(self) -> Iterator[int]:
+        """Give the ids of the processes that run in this home (on Linux; elsewhere none)."""
+        mark = f"AIRFLOW_HOME={self.home}".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            if int(folder.name) == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    yield int(folder.name)
+
+    def health(self) -> dict[str, Any]:
+        """What Airflow says about its components; empty while the API server is not up."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310  # http, ours
+                health: dict[str, Any] = json.load(answer)
+                return health
+        except (OSError, ValueError, urllib.error.URLError):
+            return {}
+
+    def is_healthy(self) -> bool:
+        """Whether every component says that it is well."""
+        health = self.health()
+        parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        return bool(health) and all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+    def wait(self) -> None:
+        """Return when a component has ended, which none should by itself.
+
+        :raises AirflowNotStarted: always at the end, and says which one
+        """
+        while True:
+            self._check_alive()
+            time.sleep(1)
+
+    def _migrate(self, timeout: float) -> None:
+        with self.log_file("db-migrate").open("ab") as log:
+            done = subprocess.run(  # noqa: S603  # our own command
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env=self.environment(),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
+            )
+        if done.returncode:
+            raise AirflowNotStarted(f"airflow db migrate failed:\n{self._last_lines('db-migrate')}")
+        # Readers do not block the writer then. The file remembers it.
+        with contextlib.closing(sqlite3.connect(self.database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+    def _check_alive(self) -> None:
+        for component, process in self.processes.items():
+            if process.poll() is not None:
+                raise AirflowNotStarted(
+                    f"the {component} ended with code {process.returncode}:\n{self._last_lines(component)}"
+                )
+
+    def _last_lines(self, component: str, count: int = 20) -> str:
+        text = self.log_file(component).read_text(errors="replace")
+        return "\n".join(text.splitlines()[-count:])
+
+    def _wait_until_gone(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for process in self.processes.values():
+                process.poll()
+            if not any(self.find_processes()):
+                return
+            time.sleep(0.1)
+
+
+def free_port() -> int:
+    """Give a port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,139 @@
+"""``stagecoach validate``: check documents without Airflow and without a database."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+
+    from airflow_stagecoach.document.diagnostics import Diagnostic
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass
+class Checked:
+    """What the check of one document found: its good workflows' DAG ids with their lines, and its errors."""
+
+    file: str
+    workflows: dict[str, int] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``validate``."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a document, a folder (every document below it; other YAML is left alone), or - for stdin",
+    )
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the documents; 0 when all are good, 1 when one is bad or nothing was there to check."""
+    checked = [_check(file) for file in _expand(args.files)]
+    _find_duplicates(checked)
+    errors = sum(len(one.diagnostics) for one in checked)
+    workflows = sum(len(one.workflows) for one in checked)
+    good = bool(checked) and not errors
+    if args.json:
+        outcome = [
+            {
+                "file": one.file,
+                "workflows": list(one.workflows),
+                "diagnostics": [diagnostic.to_json() for diagnostic in one.diagnostics],
+            }
+            for one in checked
+        ]
+        print(json.dumps({"ok": good, "documents": outcome}, indent=2, ensure_ascii=False))
+        return 0 if good else 1
+    for one in checked:
+        for diagnostic in one.diagnostics:
+            print(diagnostic.render(), end="\n\n")
+    if not checked:
+        print(f"no document found in {', '.join(args.files)}")
+        return 1
+    summary = f"{_count(len(checked), 'document')}, {_count(workflows, 'good workflow')}"
+    print(f"{summary}, {_count(errors, 'error') if errors else 'no errors'}")
+    return 0 if good else 1
+
+
+def _expand(files: Iterable[str]) -> Iterator[str]:
+    """Replace folders by the documents below them, in the order of their names."""
+    for file in files:
+        if file != "-" and os.path.isdir(file):
+            yield from _find(file)
+        else:
+            yield file
+
+
+def _find(folder: str) -> Iterator[str]:
+    from airflow_stagecoach.document import is_ours
+
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = os.path.join(parent, name)
+            if not name.lower().endswith(_SUFFIXES) or not os.path.isfile(path):
+                continue
+            try:
+                data = Path(path).read_bytes()
+            except OSError:
+                yield path  # its check says why
+                continue
+            if is_ours(data):
+                yield path
+
+
+def _check(file: str) -> Checked:
+    from airflow_stagecoach.document import Diagnostic, load
+
+    name = "<stdin>" if file == "-" else file
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"byte {error.start} is not UTF-8 text"
+        problem = Diagnostic("encoding", message, name, hint="save the file as UTF-8")
+        return Checked(name, diagnostics=[problem])
+    except OSError as error:
+        problem = Diagnostic("unreadable", f"cannot be read: {error.strerror or error}", name)
+        return Checked(name, diagnostics=[problem])
+    loaded = load(text, name)
+    if not loaded.ours and not loaded.diagnostics:
+        problem = Diagnostic(
+            "no-workflow", "holds no workflow", name, hint="a workflow has 'type: Workflow' and 'jobs:'"
+        )
+        return Checked(name, diagnostics=[problem])
+    workflows = {plan["dag_id"]: plan["line"] for plan in loaded.plans}
+    return Checked(name, workflows, list(loaded.diagnostics))
+
+
+def _find_duplicates(checked: list[Checked]) -> None:
+    """Add an error for each DAG id that an earlier document has; Airflow knows a DAG by its id alone."""
+    from airflow_stagecoach.document import Diagnostic
+
+    owners: dict[str, Checked] = {}
+    for one in checked:
+        for dag_id, line in one.workflows.items():
+            owner = owners.setdefault(dag_id, one)
+            if owner is not one:
+                message = f"workflow '{dag_id}' is also defined in {owner.file}, line {owner.workflows[dag_id]}"
+                one.diagnostics.append(
+                    Diagnostic(
+                        "duplicate-dag-id", message, one.file, line, 1, 1, "give one of the two another name"
+                    )
+                )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,49 @@
+"""What Airflow may know about this package (entry point ``apache_airflow_provider``).
+
+Airflow asks for it in every process, so this is a plain dict and no import. Its
+shape is Airflow's ``provider_info.schema.json``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Give the provider's metadata: operators, triggers, configuration options and commands."""
+    return {
+        "package-name": "airflow-provider-stagecoach",
+        "name": "Stagecoach",
+        "description": "Jobs, stages and a strategy in YAML become real Airflow DAGs.",
+        "integrations": [
+            {
+                "integration-name": "Stagecoach",
+                "tags": ["software"],
+            }
+        ],
+        "operators": [
+            {"integration-name": "Stagecoach", "python-modules": ["airflow_stagecoach.operators"]},
+        ],
+        "triggers": [
+            {"integration-name": "Stagecoach", "python-modules": ["airflow_stagecoach.triggers"]},
+        ],
+        "cli": ["airflow_stagecoach.cli.airflow_commands.get_commands"],
+        "config": {
+            "stagecoach": {
+                "description": "Options of the Stagecoach provider: DAGs from YAML documents.",
+                "options": {
+                    "cache_folder": {
+                        "description": (
+                            "Where checked documents are kept, so that each version of a document is "
+                            "read and checked once. Local to the machine and private to its user. "
+                            "Empty: the folder ``cache/stagecoach`` in AIRFLOW_HOME. ``off``: keep none."
+                        ),
+                        "type": "string",
+                        "version_added": "0.1.0",
+                        "example": "/var/cache/airflow/stagecoach",
+                        "default": "",
+                    },
+                },
+            },
+        },
+    }
