@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class CommandArguments(Arg):
     """All arguments of a command as one of Airflow's ``Arg``: the command's module adds them itself.
 
-    Airflow asks for them only when it builds the parser of ``airflow stagecoach``.
+    Airflow builds the parsers of all commands for each of them, ``airflow scheduler`` included. So the
+    modules of commands import little, and one that is broken only loses its own arguments.
     """
 
     def __init__(self, command: str) -> None:
@@ -26,7 +28,12 @@ class CommandArguments(Arg):
 
     def add_to_parser(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's arguments to its parser."""
-        load_command(self.command).add_arguments(parser)
+        try:
+            load_command(self.command).add_arguments(parser)
+        except Exception as error:
+            logging.getLogger(__name__).warning(
+                "airflow stagecoach %s is not available: %s: %s", self.command, type(error).__name__, error
+            )
 
 
 def get_commands() -> list[GroupCommand]:
