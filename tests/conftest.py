@@ -1,4 +1,4 @@
-"""Every test runs beside an Airflow of its own: a home that is thrown away, and none of the machine's settings."""
+"""Tests run beside an Airflow of their own: a home that is thrown away, no settings of the machine."""
 
 from __future__ import annotations
 

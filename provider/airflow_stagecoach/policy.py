@@ -14,7 +14,7 @@ question cost up to half a second that most processes never spend.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,19 +67,24 @@ class AfterImport:
             spec = finder.find_spec(name, path, target)
             if spec is None:
                 continue
-            loader = spec.loader
-            execute = getattr(loader, "exec_module", None)
-            if execute is not None:
-
-                def exec_module(module: ModuleType) -> None:
-                    execute(module)
-                    adapt(module)
-
-                # The loader belongs to this one spec. It stays the loader that it is (inspect and
-                # linecache ask it for source), only this instance executes a little more.
-                setattr(loader, "exec_module", exec_module)  # noqa: B010  # typed loaders refuse it
+            _extend(spec.loader)
             return spec
         return None
+
+
+def _extend(loader: Any) -> None:
+    """Make a loader call ``adapt`` after it executed its module.
+
+    A loader belongs to one spec. It stays the loader that it is (inspect and linecache ask it for
+    source), only this instance does a little more.
+    """
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        execute(module)
+        adapt(module)
+
+    loader.exec_module = exec_module
 
 
 def install() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 #: Seconds. Listing takes 2 s, parsing 1 s; a busy machine takes its time.
 PATIENCE = 90.0
@@ -121,9 +121,7 @@ class Client:
         """Give the log of a try as lines of text."""
         path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.get(path, map_index=map_index)["content"]
-        return "\n".join(
-            line if isinstance(line, str) else str(line.get("event", line)) for line in content
-        )
+        return "\n".join(line if isinstance(line, str) else str(line.get("event", line)) for line in content)
 
     def xcom(self, run: Run, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
         """Give the value of an XCom."""
@@ -145,7 +143,9 @@ class Client:
         answer = self.http.post(f"/dags/{dag_id}/dagRuns", json=body).raise_for_status().json()
         return Run(dag_id, answer["dag_run_id"], answer["state"])
 
-    def run(self, dag_id: str, conf: Mapping[str, Any] | None = None, *, timeout: float = PATIENCE * 2) -> Run:
+    def run(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, timeout: float = PATIENCE * 2
+    ) -> Run:
         """Start a run by hand and wait for its end."""
         return self.wait_for_run(self.trigger(dag_id, conf), timeout=timeout)
 

@@ -23,7 +23,8 @@ class CommandArguments(Arg):
     """
 
     def __init__(self, command: str) -> None:
-        super().__init__(flags=(command,))  # Airflow sorts arguments by their flags
+        self.flags = (command,)  # Airflow sorts arguments by their flags
+        self.kwargs: dict[str, object] = {}
         self.command = command
 
     def add_to_parser(self, parser: argparse.ArgumentParser) -> None:
@@ -43,9 +44,7 @@ def get_commands() -> list[GroupCommand]:
             name="stagecoach",
             help="Jobs and stages in YAML",
             subcommands=[
-                ActionCommand(
-                    name=name, help=help_line, func=_action(name), args=(CommandArguments(name),)
-                )
+                ActionCommand(name=name, help=help_line, func=_action(name), args=(CommandArguments(name),))
                 for name, help_line in COMMANDS.items()
             ],
         )

@@ -23,14 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--home", default=".demo", help="where Airflow keeps its database and logs (default: %(default)s)"
     )
-    parser.add_argument(
-        "--port", type=int, help=f"of the UI; else {PORT}, or a free one when that is taken"
-    )
+    parser.add_argument("--port", type=int, help=f"of the UI; else {PORT}, or a free one when that is taken")
 
 
 def run(args: argparse.Namespace) -> int:
     """Start Airflow and say where it is; stop it on Ctrl-C or SIGTERM."""
-    from airflow_stagecoach.cli.local_airflow import AirflowNotStarted, LocalAirflow, free_port, is_free
+    from airflow_stagecoach.cli.local_airflow import AirflowStartError, LocalAirflow, free_port, is_free
 
     folder = Path(args.folder) if args.folder else find_examples()
     if folder is None or not folder.is_dir():
@@ -53,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             flush=True,
         )
         airflow.wait()
-    except AirflowNotStarted as error:
+    except AirflowStartError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

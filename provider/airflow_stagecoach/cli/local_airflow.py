@@ -8,6 +8,7 @@ its own, so that it can be ended with all that it started.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 #: Given to SQLite by Airflow: seconds that a writer waits for another one before "database is locked".
 SQLITE_CONNECT_ARGS = {"timeout": 60}
 
+_AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+
+# Loaded before any fork: a forked child of a process with threads should do as little as possible.
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
 #: In the order in which they start. Tasks' logs are read from disk, so no log servers are needed.
 COMPONENTS = {
     "api-server": ["api-server"],
@@ -39,7 +46,7 @@ COMPONENTS = {
 GRACE = 10.0
 
 
-class AirflowNotStarted(RuntimeError):
+class AirflowStartError(RuntimeError):
     """Airflow did not come up; the text says which component, and ends with its last lines."""
 
 
@@ -65,6 +72,7 @@ class LocalAirflow:
         self.port = port or free_port()
         self.options = dict(options or {})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: set[int] = set()
 
     @property
     def url(self) -> str:
@@ -91,7 +99,7 @@ class LocalAirflow:
             "core.parallelism": "8",
             "core.max_active_tasks_per_dag": "8",
             "core.min_serialized_dag_update_interval": "0",
-            "core.auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+            "core.auth_manager": _AUTH_MANAGER,
             "core.simple_auth_manager_all_admins": "True",
             "core.execution_api_server_url": f"{self.url}/execution/",
             "database.sql_alchemy_conn": f"sqlite:///{self.database}",
@@ -137,7 +145,7 @@ class LocalAirflow:
         """Prepare the database, start every component and wait until all are healthy.
 
         :param timeout: seconds
-        :raises AirflowNotStarted: a component ended or did not become healthy in time
+        :raises AirflowStartError: a component ended or did not become healthy in time
         """
         self.home.mkdir(parents=True, exist_ok=True)
         self.log_file("x").parent.mkdir(exist_ok=True)
@@ -149,7 +157,7 @@ class LocalAirflow:
             while not self.is_healthy():
                 self._check_alive()
                 if time.monotonic() > deadline:
-                    raise AirflowNotStarted(f"Airflow is not healthy after {timeout:.0f} s: {self.health()}")
+                    raise AirflowStartError(f"Airflow is not healthy after {timeout:.0f} s: {self.health()}")
                 time.sleep(0.5)
         except BaseException:
             self.stop()
@@ -166,7 +174,9 @@ class LocalAirflow:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
+            self._sessions.add(self.processes[component].pid)
 
     def stop(self) -> None:
         """End every component and all that it started. Does nothing where nothing runs."""
@@ -177,7 +187,6 @@ class LocalAirflow:
         for process in self.processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-        # Executors and supervisors start sessions of their own now and then, so look for them by home.
         for sign in (signal.SIGTERM, signal.SIGKILL):
             for process in self.processes.values():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -192,13 +201,20 @@ class LocalAirflow:
         self.processes.clear()
 
     def find_processes(self) -> Iterator[int]:
-        """Give the ids of the processes that run in this home (on Linux; elsewhere none)."""
+        """Give the ids of the processes that came from our components (on Linux; elsewhere none).
+
+        Most are in the session of their component. A stage's command may have one of its own, and is
+        known by its environment, which in turn is lost where a process changed its title.
+        """
         mark = f"AIRFLOW_HOME={self.home}".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             if int(folder.name) == os.getpid():
                 continue
-            with contextlib.suppress(OSError):
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
+            with contextlib.suppress(OSError, IndexError):
+                # After the name in brackets: state, parent, group, session.
+                fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                ours = int(fields[3]) in self._sessions and fields[0] != "Z"
+                if ours or mark in (folder / "environ").read_bytes().split(b"\0"):
                     yield int(folder.name)
 
     def health(self) -> dict[str, Any]:
@@ -219,7 +235,7 @@ class LocalAirflow:
     def wait(self) -> None:
         """Return when a component has ended, which none should by itself.
 
-        :raises AirflowNotStarted: always at the end, and says which one
+        :raises AirflowStartError: always at the end, and says which one
         """
         while True:
             self._check_alive()
@@ -227,7 +243,7 @@ class LocalAirflow:
 
     def _migrate(self, timeout: float) -> None:
         with self.log_file("db-migrate").open("ab") as log:
-            done = subprocess.run(  # noqa: S603  # our own command
+            done = subprocess.run(
                 [sys.executable, "-m", "airflow", "db", "migrate"],
                 env=self.environment(),
                 cwd=self.home,
@@ -238,7 +254,7 @@ class LocalAirflow:
                 check=False,
             )
         if done.returncode:
-            raise AirflowNotStarted(f"airflow db migrate failed:\n{self._last_lines('db-migrate')}")
+            raise AirflowStartError(f"airflow db migrate failed:\n{self._last_lines('db-migrate')}")
         # Readers do not block the writer then. The file remembers it.
         with contextlib.closing(sqlite3.connect(self.database)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -246,7 +262,7 @@ class LocalAirflow:
     def _check_alive(self) -> None:
         for component, process in self.processes.items():
             if process.poll() is not None:
-                raise AirflowNotStarted(
+                raise AirflowStartError(
                     f"the {component} ended with code {process.returncode}:\n{self._last_lines(component)}"
                 )
 
@@ -262,6 +278,12 @@ class LocalAirflow:
             if not any(self.find_processes()):
                 return
             time.sleep(0.1)
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to send SIGTERM to this process when its parent dies, by whatever means."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port() -> int:

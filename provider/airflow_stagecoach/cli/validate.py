@@ -127,7 +127,9 @@ def _find_duplicates(checked: list[Checked]) -> None:
         for dag_id, line in one.workflows.items():
             owner = owners.setdefault(dag_id, one)
             if owner is not one:
-                message = f"workflow '{dag_id}' is also defined in {owner.file}, line {owner.workflows[dag_id]}"
+                message = (
+                    f"workflow '{dag_id}' is also defined in {owner.file}, line {owner.workflows[dag_id]}"
+                )
                 one.diagnostics.append(
                     Diagnostic(
                         "duplicate-dag-id", message, one.file, line, 1, 1, "give one of the two another name"

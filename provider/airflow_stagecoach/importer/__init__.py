@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_stagecoach.importer.dags import DocumentErrors, load_workflows
+    from airflow_stagecoach.importer.dags import DocumentLoadError, load_workflows
     from airflow_stagecoach.importer.documents import Document, load_document
 
-__all__ = ["Document", "DocumentErrors", "load_document", "load_workflows"]
+__all__ = ["Document", "DocumentLoadError", "load_document", "load_workflows"]
 
 _HOMES = {
     "Document": "documents",
-    "DocumentErrors": "dags",
+    "DocumentLoadError": "dags",
     "load_document": "documents",
     "load_workflows": "dags",
 }

@@ -178,7 +178,7 @@ def _replace(owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callabl
 
 def _is_ours(file: str, error: str) -> bool:
     # The Python loader's error starts with the name of its exception (see ``dags``).
-    return file.lower().endswith(SUFFIXES) or error.startswith("DocumentErrors:")
+    return file.lower().endswith(SUFFIXES) or error.startswith("DocumentLoadError:")
 
 
 def _keep_alive(bundle_name: str, files: set[str], dags: Any, session: Any) -> None:

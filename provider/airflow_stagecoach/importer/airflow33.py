@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.dag_processing.importers.base import AbstractDagImporter, DagImportError, DagImportResult
@@ -11,7 +9,9 @@ from airflow.dag_processing.importers.base import AbstractDagImporter, DagImport
 from airflow_stagecoach.importer.discovery import SUFFIXES, find_documents, is_document
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class StagecoachDagImporter(AbstractDagImporter):

@@ -69,7 +69,7 @@ def build_document(
             if wanted is None and bundle_path is not None and bundle_name is not None:
                 _refuse_other_documents_id(plan, document, name, str(bundle_path), bundle_name)
             dag = build_dag(plan, fileloc=str(path))
-        except DuplicateDagId as error:
+        except DuplicateDagIdError as error:
             problems.append(str(error))
         except Exception as error:
             problems.append(describe_build_failure(name, plan, error))
@@ -104,7 +104,7 @@ def describe_build_failure(name: str, plan: WorkflowPlan, error: Exception) -> s
     )
 
 
-class DuplicateDagId(ValueError):
+class DuplicateDagIdError(ValueError):
     """Another document has the DAG id."""
 
     def __init__(self, dag_id: str, name: str, line: int, other: str) -> None:
@@ -122,4 +122,4 @@ def _refuse_other_documents_id(
     owner = Owner(bundle_name, bundle_path, str(document.path))
     other = find_other_owner(plan["dag_id"], owner, default_cache())
     if other is not None:
-        raise DuplicateDagId(plan["dag_id"], name, plan["line"], relative_path(other, bundle_path))
+        raise DuplicateDagIdError(plan["dag_id"], name, plan["line"], relative_path(other, bundle_path))

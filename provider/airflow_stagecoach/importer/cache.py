@@ -114,9 +114,7 @@ class PlanCache:
                 found = os.stat(self.folder)
             except OSError:
                 return False
-            self._trusted = found.st_uid == os.geteuid() and not found.st_mode & (
-                stat.S_IWGRP | stat.S_IWOTH
-            )
+            self._trusted = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         return self._trusted
 
     def _clean_up_now_and_then(self) -> None:

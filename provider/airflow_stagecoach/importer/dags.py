@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +25,11 @@ from airflow_stagecoach.importer.discovery import find_documents
 from airflow_stagecoach.importer.documents import load_document
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import MutableMapping
 
 
-class DocumentErrors(ValueError):
+class DocumentLoadError(ValueError):
     """Documents of a folder are wrong. The text holds every error, a blank line between two."""
 
 
@@ -42,7 +42,7 @@ class _BadDocuments(DAG):
     report: str = ""
 
     def validate(self) -> None:
-        raise DocumentErrors(f"\n\n{self.report}")
+        raise DocumentLoadError(f"\n\n{self.report}")
 
 
 def load_workflows(
@@ -58,7 +58,7 @@ def load_workflows(
     :param folder: a folder or one document; else the folder of the loader file. A relative path
         starts there.
     :return: the DAGs by DAG id, as they were put into ``namespace``
-    :raises DocumentErrors: documents are bad and none is good
+    :raises DocumentLoadError: documents are bad and none is good
     :raises FileNotFoundError: there is no such folder
     """
     here = Path(namespace.get("__file__", Path.cwd() / "loader.py")).parent
@@ -90,7 +90,7 @@ def load_workflows(
     _write_index(root, files)
     report = "\n\n".join(problems)
     if report and not dags:
-        raise DocumentErrors(f"\n\n{report}")
+        raise DocumentLoadError(f"\n\n{report}")
     namespace.update(dags)
     if report:
         bearer = _BadDocuments("stagecoach__bad_documents", schedule=None)
@@ -122,7 +122,7 @@ def _build_one(path: str, dag_id: str, root: Path) -> DAG | None:
         return None
     built = build_document(path, bundle_path=root)
     if not built.dags:
-        raise DocumentErrors(f"\n\n{built.report}")
+        raise DocumentLoadError(f"\n\n{built.report}")
     return built.dags[0]
 
 

@@ -5,7 +5,6 @@ pydantic and YAML are imported on a miss only.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_stagecoach.importer.cache import PlanCache, cache_key, default_cache
 
 if TYPE_CHECKING:
+    import os
+
     from airflow_stagecoach.document.diagnostics import Diagnostic
     from airflow_stagecoach.document.plan import WorkflowPlan
 
