@@ -1,0 +1,1 @@
+"""Operators that run stages, in DAGs made from documents and in handwritten ones."""

@@ -1,0 +1,51 @@
+"""A plan as an Airflow DAG."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG
+
+from airflow_stagecoach.factory._graph import Graph
+from airflow_stagecoach.factory._params import airflow_params
+from airflow_stagecoach.factory._schedule import moment, schedule
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.document.plan import WorkflowPlan
+
+
+def build_dag(plan: WorkflowPlan, *, fileloc: str | None = None) -> DAG:
+    """Build the DAG of a workflow.
+
+    :param plan: from :func:`airflow_stagecoach.document.load`
+    :param fileloc: path of the document, shown by the Code tab
+    :raises airflow.exceptions.AirflowException: what Airflow itself refuses
+    """
+    arguments: dict[str, Any] = {
+        "schedule": schedule(plan.get("schedule")),
+        "catchup": plan.get("catchup", False),
+        "tags": plan.get("tags", ()),
+        "doc_md": plan.get("desc"),
+        "description": _first_line(plan.get("desc")),
+        "params": airflow_params(plan.get("params")),
+        "render_template_as_native_obj": False,
+    }
+    if "name" in plan:
+        arguments["dag_display_name"] = plan["name"]
+    for key in ("start_date", "end_date"):
+        if key in plan:
+            arguments[key] = moment(plan[key])  # type: ignore[literal-required]  # both are keys of the plan
+    if "max_active_runs" in plan:
+        arguments["max_active_runs"] = plan["max_active_runs"]
+    if "timeout" in plan:
+        arguments["dagrun_timeout"] = timedelta(seconds=plan["timeout"])
+    with DAG(plan["dag_id"], **arguments) as dag:
+        Graph(plan).build()
+    if fileloc is not None:
+        dag.fileloc = fileloc
+    return dag
+
+
+def _first_line(text: str | None) -> str | None:
+    return text.strip().split("\n", 1)[0] if text else None

@@ -1,0 +1,322 @@
+"""Jobs as task groups: which tasks a job gets, and the edges and rules between them.
+
+The rules (tried under Airflow's scheduler) in short:
+
+* a job's **anchor** carries its trigger rule: a gate when there is an ``if`` or
+  a matrix known only at run time, else a start task, else the first stage
+  itself where that can never be skipped by its own doing;
+* a stage runs when its anchor ran and no stage before it failed;
+* a job's **result** is what followers depend on: the last stage where its state
+  always tells the job's, else a task over all stages;
+* legs are independent, so Airflow marks a result failed as soon as one leg
+  failed. Where a follower might start on a failure, the result waits for all
+  legs (:meth:`JobGroup._late_result`).
+
+Tasks added here are EmptyOperators, which the scheduler settles by itself, but
+for gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import TaskGroup
+
+from airflow_stagecoach.factory._retry import retry_arguments
+from airflow_stagecoach.operators._run import GATE, START
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+    from airflow_stagecoach.document.plan import JobPlan, StagePlan, WorkflowPlan
+
+_NF1 = "none_failed_min_one_success"
+
+#: Rules that pass a failure on to whoever comes after, so that it reaches the end of the run.
+_PASS_FAILURE_ON = frozenset({"all_success", "none_failed", _NF1})
+
+#: Rules by which a job can start while legs of a failed need still run.
+_START_ON_FAILURE = frozenset(
+    {
+        "all_failed",
+        "all_done",
+        "all_done_min_one_success",
+        "all_done_setup_success",
+        "one_failed",
+        "one_done",
+        "none_skipped",
+    }
+)
+
+#: Kinds that are skipped by their ``if`` only, never by what they do.
+_NEVER_SKIP = frozenset({"empty", "bash", "raise", "virtual_python"})
+
+
+class Graph:
+    """The tasks of one DAG while it is built."""
+
+    def __init__(self, workflow: WorkflowPlan) -> None:
+        self.workflow = workflow
+        self.jobs = {job["id"]: job for job in workflow["jobs"]}
+        self.results: dict[str, BaseOperator] = {}
+        self.late = self._late_jobs()
+
+    def build(self) -> None:
+        """Make all tasks, needs before their followers. Runs inside the DAG's context."""
+        for job in in_order(self.workflow["jobs"]):
+            self.results[job["id"]] = JobGroup(self, job).build()
+        if self._hides_failures():
+            end = EmptyOperator(task_id="__run__", task_display_name="run result", trigger_rule="none_failed")
+            list(self.results.values()) >> end  # type: ignore[operator]  # Airflow defines list >> task
+
+    def _hides_failures(self) -> bool:
+        """Whether a failed job could end in a successful run: some job may run after a failure."""
+        return any(
+            job.get("status_functions") or job.get("trigger_rule", "all_success") not in _PASS_FAILURE_ON
+            for job in self.workflow["jobs"]
+        )
+
+    def _late_jobs(self) -> set[str]:
+        """Matrix jobs whose result must wait for all legs: some job after them may start on a failure."""
+        late: set[str] = set()
+        for job in self.workflow["jobs"]:
+            if job.get("status_functions") or job.get("trigger_rule") in _START_ON_FAILURE:
+                waiting = list(job.get("needs", ()))
+                while waiting:
+                    name = waiting.pop()
+                    if name not in late:
+                        late.add(name)
+                        waiting += self.jobs[name].get("needs", ())
+        return {name for name in late if "strategy" in self.jobs[name]}
+
+
+def in_order(jobs: Iterable[JobPlan]) -> list[JobPlan]:
+    """Jobs with every job after its needs; otherwise in document order."""
+    by_id = {job["id"]: job for job in jobs}
+    ordered: dict[str, JobPlan] = {}
+
+    def visit(job: JobPlan) -> None:
+        for name in job.get("needs", ()):
+            visit(by_id[name])
+        ordered.setdefault(job["id"], job)
+
+    for job in by_id.values():
+        visit(job)
+    return list(ordered.values())
+
+
+def may_skip(stage: StagePlan) -> bool:
+    """Whether a stage that starts may end skipped."""
+    spec = stage["spec"]
+    return "if" in spec or spec["kind"] not in _NEVER_SKIP
+
+
+class JobGroup:
+    """Builds the task group of one job."""
+
+    def __init__(self, graph: Graph, job: JobPlan) -> None:
+        self.graph = graph
+        self.job = job
+        self.strategy = job.get("strategy")
+        self.needs = [graph.results[name] for name in job.get("needs", ())]
+        self.rule = "all_done" if job.get("status_functions") else job.get("trigger_rule", "all_success")
+        self.stages: list[BaseOperator] = []
+
+    def build(self) -> BaseOperator:
+        """Make the group's tasks.
+
+        :return: the task that followers depend on
+        """
+        job = self.job
+        name = job.get("name")
+        with TaskGroup(
+            job["id"], group_display_name=name or job["id"], tooltip=job.get("desc", "").split("\n")[0]
+        ):
+            anchor = self._anchor()
+            if self.strategy is None:
+                self._chain(anchor, matrix=None)
+                result = self._plain_result()
+            else:
+                self._legs(anchor)
+                result = self._late_result() if job["id"] in self.graph.late else self._result(self.stages)
+            if job.get("continue_on_error"):
+                result = self._tolerated(result, anchor)
+        return result
+
+    # -- before the stages ------------------------------------------------------------------
+
+    def _anchor(self) -> BaseOperator | None:
+        job, strategy = self.job, self.strategy or {}
+        if "condition" in job or "matrix" in strategy or isinstance(strategy.get("max_parallel"), str):
+            from airflow_stagecoach.operators.gate import GateOperator
+
+            anchor: BaseOperator = GateOperator(
+                task_id=GATE,
+                task_display_name="if" if "condition" in job else "matrix",
+                workflow=self.graph.workflow,
+                job=job,
+                trigger_rule=self.rule,
+                retries=0,
+            )
+        elif not self.needs or self._first_stage_is_anchor():
+            return None
+        else:
+            anchor = EmptyOperator(task_id=START, task_display_name="start", trigger_rule=self.rule)
+        self.needs >> anchor  # type: ignore[operator]  # Airflow defines list >> task
+        return anchor
+
+    def _first_stage_is_anchor(self) -> bool:
+        return self.strategy is None and not may_skip(self.job["stages"][0])
+
+    # -- stages -----------------------------------------------------------------------------
+
+    def _legs(self, anchor: BaseOperator | None) -> None:
+        from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput, MappedArgument
+        from airflow.sdk.definitions.taskgroup import MappedTaskGroup
+
+        strategy = self.strategy or {}
+        legs = strategy["legs"] if "legs" in strategy else anchor.output  # type: ignore[union-attr, typeddict-item]  # a run-time matrix has a gate
+        mapped = DictOfListsExpandInput({"matrix": legs})
+        # The inner group adds nothing to task ids: a stage is `job.stage` with or without a matrix.
+        with MappedTaskGroup("legs", prefix_group_id=False, expand_input=mapped):
+            self._chain(anchor, matrix=MappedArgument(input=mapped, key="matrix"))
+
+    def _chain(self, anchor: BaseOperator | None, matrix: Any) -> None:
+        """The stages one after the other, with the slot before the first where legs are limited."""
+        dynamic = self.strategy is not None and "matrix" in self.strategy
+        # A stage after a skipped anchor must not run, one after a skipped stage must. In a group
+        # mapped over an XCom Airflow itself skips the stages with the gate, and a "fast" rule
+        # such as NF1 would stop legs that are not expanded yet.
+        rule = _NF1 if (anchor is not None or self.needs) and not dynamic else "none_failed"
+        always: list[BaseOperator] = [] if anchor is None or dynamic else [anchor]
+        before: list[BaseOperator] = [anchor] if anchor is not None and dynamic else []
+        if self.strategy is not None and "max_parallel" in self.strategy:
+            slot = self._slot(matrix, anchor, rule)
+            [*always, *before] >> slot  # type: ignore[operator]  # Airflow defines list >> task
+            before = [slot]
+        for position, stage in enumerate(self.job["stages"]):
+            judges = position > 0 and _judges(stage)
+            upstream = list({task.task_id: task for task in (*always, *before)}.values())
+            if upstream:
+                task = self._stage(stage, position, matrix, "all_done" if judges else rule)
+            else:
+                upstream = self.needs
+                task = self._stage(stage, position, matrix, self.rule)
+                if self.needs:
+                    always = [task]  # it is the anchor of the stages after it
+            upstream >> task  # type: ignore[operator]  # Airflow defines list >> task
+            # A stage that runs after a failure does not tell whether there was one.
+            before = [*before, task] if judges else [task]
+            self.stages.append(task)
+
+    def _slot(self, matrix: Any, anchor: BaseOperator | None, rule: str) -> BaseOperator:
+        from airflow_stagecoach.operators.slot import SlotOperator
+
+        limit = (self.strategy or {}).get("max_parallel")
+        prefix = self.job["id"]
+        return SlotOperator(
+            task_id=f"{prefix}.__slot__",
+            task_display_name="slot",
+            task_ids=[f"{prefix}.{stage['task_id']}" for stage in self.job["stages"]],
+            limit=limit if isinstance(limit, int) else None,
+            gate=None if isinstance(limit, int) or anchor is None else anchor.task_id,
+            matrix=matrix,
+            map_index_template="{{ task.leg_name }}",
+            trigger_rule=rule,
+        )
+
+    def _stage(self, stage: StagePlan, position: int, matrix: Any, rule: str) -> BaseOperator:
+        spec, workflow, job = stage["spec"], self.graph.workflow, self.job
+        arguments: dict[str, Any] = {
+            "task_id": stage["task_id"] if matrix is None else f"{job['id']}.{stage['task_id']}",
+            "task_display_name": display_name(spec.get("name", stage["task_id"])),
+            "stage": spec,
+            "matrix": matrix,
+            "env": [layer for layer in (workflow.get("env"), job.get("env")) if layer],
+            "workflow": workflow,
+            "job": job,
+            "position": position,
+            "trigger_rule": rule,
+            **retry_arguments(stage.get("retry")),
+        }
+        if "desc" in spec:
+            arguments["doc_md"] = spec["desc"]
+        if matrix is not None:
+            arguments["map_index_template"] = "{{ task.leg_name }}"
+        timeout = timedelta(seconds=stage["timeout"]) if "timeout" in stage else None
+        kind = spec["kind"]
+        if kind == "approval":
+            from airflow_stagecoach.operators.wrapped import ApprovalStageOperator
+
+            return ApprovalStageOperator(response_timeout=timeout, **arguments)
+        arguments["execution_timeout"] = timeout
+        if kind == "operator":
+            from airflow_stagecoach.operators.wrapped import OperatorStageOperator
+
+            return OperatorStageOperator(**arguments)
+        if kind == "trigger":
+            from airflow_stagecoach.operators.trigger import TriggerStageOperator
+
+            return TriggerStageOperator(**arguments)
+        from airflow_stagecoach.operators.stage import StageOperator
+
+        return StageOperator(runs_on=job["runs_on"], **arguments)
+
+    # -- after the stages -------------------------------------------------------------------
+
+    def _plain_result(self) -> BaseOperator:
+        last = self.job["stages"][-1]
+        if len(self.stages) == 1 or not (may_skip(last) or any(map(_judges, self.job["stages"]))):
+            return self.stages[-1]
+        return self._result(self.stages)
+
+    def _result(self, over: list[BaseOperator], task_id: str = "__result__") -> BaseOperator:
+        result = EmptyOperator(task_id=task_id, task_display_name="result", trigger_rule=_NF1)
+        over >> result  # type: ignore[operator]  # Airflow defines list >> task
+        return result
+
+    def _late_result(self) -> BaseOperator:
+        """The result of a matrix job, told only when every leg has ended.
+
+        ``one_success`` is the one rule that fails late: ``__settled__`` is always
+        skipped, as soon as all legs are done, so the result waits for it and then
+        is what the verdict was.
+        """
+        verdict = self._result(self.stages, "__verdict__")
+        ready = EmptyOperator(task_id="__ready__", task_display_name="all legs done", trigger_rule="all_done")
+        self.stages >> ready  # type: ignore[operator]  # Airflow defines list >> task
+        settled = EmptyOperator(task_id="__settled__", task_display_name="settled", trigger_rule="all_failed")
+        ready >> settled
+        result = EmptyOperator(task_id="__result__", task_display_name="result", trigger_rule="one_success")
+        [verdict, settled] >> result  # type: ignore[operator]  # Airflow defines list >> task
+        return result
+
+    def _tolerated(self, result: BaseOperator, anchor: BaseOperator | None) -> BaseOperator:
+        """``continue-on-error``: a failure counts as success; skipped and never started stay what they are."""
+        tolerated = EmptyOperator(
+            task_id="__tolerated__", task_display_name="continue on error", trigger_rule="none_skipped"
+        )
+        result >> tolerated
+        if anchor is None:
+            return tolerated
+        end = EmptyOperator(task_id="__end__", task_display_name="end", trigger_rule="all_success")
+        [anchor, tolerated] >> end  # type: ignore[operator]  # Airflow defines list >> task
+        return end
+
+
+def _judges(stage: StagePlan) -> bool:
+    """Whether a stage's ``if`` judges how the earlier stages ended."""
+    from airflow_stagecoach.expressions import status_functions
+
+    condition = stage["spec"].get("if")
+    return isinstance(condition, str) and bool(status_functions(condition))
+
+
+def display_name(name: str) -> str:
+    """A stage's name for the graph: what an expression would give there is not known yet."""
+    import re
+
+    return re.sub(r"\$\{\{.*?\}\}", "…", name) if "${{" in name else name

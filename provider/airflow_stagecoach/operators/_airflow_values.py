@@ -1,0 +1,119 @@
+"""Values that come from Airflow itself: params, variables, connections, facts of the run.
+
+Secrets are masked in every log before they are handed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.document.plan import WorkflowPlan
+
+
+def params(context: Mapping[str, Any], workflow: WorkflowPlan | None) -> dict[str, Any]:
+    """The run's params, typed as the workflow declares them (dates become dates)."""
+    given = context.get("params") or {}
+    values = {name: given[name] for name in given}
+    declared = (workflow or {}).get("params")
+    if not declared:
+        return values
+    from airflow_stagecoach.document.params import coerce
+
+    return {
+        name: coerce(declared[name], value) if name in declared else value for name, value in values.items()
+    }
+
+
+def run_fields(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``run`` context: facts of the DAG run and of this try.
+
+    Times are time-zone aware datetimes, ``ds`` is ``YYYY-MM-DD``; they are null
+    in a run without a logical date.
+    """
+    dag_run, ti = context["dag_run"], context["ti"]
+    logical_date = context.get("logical_date")
+    interval_start = context.get("data_interval_start")
+    return {
+        "id": context["run_id"],
+        "type": str(getattr(dag_run.run_type, "value", dag_run.run_type)),
+        "dag_id": ti.dag_id,
+        "task_id": ti.task_id,
+        "map_index": ti.map_index,
+        "try_number": ti.try_number,
+        "logical_date": _plain(logical_date),
+        "data_interval_start": _plain(interval_start),
+        "data_interval_end": _plain(context.get("data_interval_end")),
+        "run_after": _plain(dag_run.run_after),
+        "start_date": _plain(dag_run.start_date),
+        "ds": context.get("ds"),
+        "ds_nodash": context.get("ds_nodash"),
+        "ts": context.get("ts"),
+        "ts_nodash": context.get("ts_nodash"),
+    }
+
+
+def _plain(moment: Any) -> Any:
+    """A standard datetime: what user code and the travelling engine can rely on."""
+    if moment is None:
+        return None
+    import datetime
+
+    return datetime.datetime.fromisoformat(moment.isoformat())
+
+
+def variables(names: Iterable[str | None]) -> dict[str, str]:
+    """Airflow variables by name; a missing one is left out, so that ``vars.x?`` is null."""
+    return dict(_variables(names, "vars"))
+
+
+def secrets(names: Iterable[str | None]) -> dict[str, str]:
+    """Airflow variables treated as secrets: masked in logs from here on."""
+    from airflow.sdk.log import mask_secret
+
+    found = dict(_variables(names, "secrets"))
+    for value in found.values():
+        mask_secret(value)
+    return found
+
+
+def _variables(names: Iterable[str | None], context: str) -> Iterable[tuple[str, str]]:
+    from airflow.sdk import Variable
+
+    for name in names:
+        if name is None:
+            raise LookupError(f"name the variable: write {context}.NAME, not a computed name")
+        value = Variable.get(name, default=None)
+        if value is not None:
+            yield name, value
+
+
+def connections(names: Iterable[str | None]) -> dict[str, dict[str, Any]]:
+    """Airflow connections by id, as maps: type, host, login, password, schema, port, extra."""
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+    from airflow.sdk.log import mask_secret
+
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name is None:
+            raise LookupError("name the connection: write conn.ID.host, not a computed name")
+        try:
+            connection = Connection.get(name)
+        except AirflowNotFoundException:
+            continue
+        extra = connection.extra_dejson
+        mask_secret(connection.password)
+        mask_secret(extra)
+        found[name] = {
+            "id": name,
+            "type": connection.conn_type,
+            "host": connection.host,
+            "login": connection.login,
+            "password": connection.password,
+            "schema": connection.schema,
+            "port": connection.port,
+            "extra": extra,
+        }
+    return found

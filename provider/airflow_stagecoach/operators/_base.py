@@ -1,0 +1,262 @@
+"""What every stage's operator shares: its arguments, its contexts, its outcome."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+
+from airflow_stagecoach import expressions
+from airflow_stagecoach.exceptions import StageFailed
+from airflow_stagecoach.operators import _local
+from airflow_stagecoach.operators._contexts import TaskRunData, environment
+from airflow_stagecoach.operators._references import spec_references
+from airflow_stagecoach.operators._run import WorkflowRun
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+    from airflow_stagecoach.document.plan import JobPlan, StageSpec, WorkflowPlan
+
+#: Keys of a spec that are not shown as a rendered field, or are no templates.
+_NOT_RENDERED = frozenset(
+    {"kind", "id", "if", "run", "until", "outputs", "stages", "parallel", "match", "retry"}
+)
+
+
+class StageBaseOperator(BaseOperator):
+    """One stage as a task.
+
+    :param stage: the stage spec (see ``docs/architecture.md``). (templated)
+    :param matrix: this leg's combination, axis -> value. (templated)
+    :param env: environment layers below the stage's own, evaluated in order
+    :param workflow: the plan that the DAG is built from; ``None`` in a handwritten DAG
+    :param job: the job of that plan
+    :param position: how many stages of the job come before this one
+    """
+
+    template_fields: Collection[str] = ("matrix", "stage")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"matrix": "json", "stage": "json"}
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        stage: StageSpec,
+        matrix: dict[str, Any] | None = None,
+        env: Sequence[dict[str, Any]] = (),
+        workflow: WorkflowPlan | None = None,
+        job: JobPlan | None = None,
+        position: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.matrix = matrix
+        self.env = env
+        self.workflow = workflow
+        self.job = job
+        self.position = position
+
+    @property
+    def custom_operator_name(self) -> str:
+        """The stage's kind, shown as the operator in the UI."""
+        return str(self.stage.get("kind", "stage"))
+
+    @property
+    def leg_name(self) -> str:
+        """Name of the leg for ``map_index_template``: the combination's values, ``a / fast``."""
+        from airflow_stagecoach.operators._names import leg_name
+
+        return leg_name(self.matrix if isinstance(self.matrix, Mapping) else {})
+
+    # -- rendering --------------------------------------------------------------------------
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Resolve the leg, then show the stage with its values filled in.
+
+        The shown copy is for the *Rendered Templates* page only, secrets are left
+        out of it; what runs is rendered once, in :meth:`execute`. A value that
+        cannot be told yet stays as written: its error belongs to the stage.
+        """
+        self._spec: StageSpec = self.stage
+        self._jinja_env = jinja_env or self.get_template_env()
+        if hasattr(self.matrix, "resolve"):
+            self.matrix = self.matrix.resolve(context)
+        self.stage = self._shown(context)
+
+    def _shown(self, context: Context) -> StageSpec:
+        try:
+            contexts = self._collect(context)
+        except Exception:
+            self.log.debug("Values of the stage cannot be shown yet", exc_info=True)
+            return self._spec
+        contexts |= {name: _Hidden(name) for name in ("secrets", "conn")}
+        shown = dict(self._spec)
+        for key in shown.keys() - _NOT_RENDERED:
+            try:
+                value = self._render_jinja(shown[key], context)
+                shown[key] = expressions.render(value, contexts)
+            except Exception:
+                self.log.debug("Value of %s cannot be shown yet", key, exc_info=True)
+        return shown
+
+    def _render_jinja(self, value: Any, context: Context) -> Any:
+        """Replace ``{{ }}`` by its text; what stands in ``${{ }}`` is left for the engine."""
+
+        def render(source: str) -> str:
+            return str(self._jinja_env.from_string("{{" + source + "}}").render(context))
+
+        return expressions.render_jinja(value, render)
+
+    def _rendered_spec(self, context: Context) -> StageSpec:
+        """The spec with Jinja replaced; Python sources are never touched."""
+        return _map_spec(self._spec, lambda value: self._render_jinja(value, context))
+
+    # -- contexts ---------------------------------------------------------------------------
+
+    def _index(self, context: Context) -> int | None:
+        index = context["ti"].map_index
+        return None if index is None or index < 0 else index
+
+    def _workflow_run(self, context: Context) -> WorkflowRun | None:
+        if self.workflow is None:
+            return None
+        if not hasattr(self, "_run"):
+            self._run = WorkflowRun(self.workflow, TaskRunData(context, self.workflow))
+        return self._run
+
+    def _collect(self, context: Context) -> dict[str, Any]:
+        """Values of every context that the stage names; fetched once per try."""
+        if not hasattr(self, "_collected"):
+            paths = spec_references(self._spec) | expressions.references(list(self.env))
+            run = self._workflow_run(context)
+            if run is not None and self.job is not None:
+                self._collected = run.contexts(
+                    paths,
+                    self.job["id"],
+                    self._index(context),
+                    position=self.position,
+                    matrix=self.matrix or {},
+                )
+            else:
+                data = TaskRunData(context)
+                self._collected = {
+                    **data.ambient(paths),
+                    "matrix": self.matrix or {},
+                    "stages": data.neighbours(paths),
+                }
+        return dict(self._collected)
+
+    @property
+    def document_dir(self) -> str | None:
+        """Folder of the document (or of the DAG file)."""
+        fileloc = self.dag.fileloc if self.has_dag() else None
+        return os.path.dirname(fileloc) if fileloc else None
+
+    # -- outcome ----------------------------------------------------------------------------
+
+    def execute(self, context: Context) -> Any:
+        """Run the stage.
+
+        :return: its outputs, a map
+        :raises AirflowSkipException: its ``if`` is false
+        :raises StageFailed: it failed, and has no ``continue-on-error``
+        """
+        if _local.session is None:
+            return self._settle(context, self._start)
+        leg = self.leg_name if self.matrix else ""
+        with _local.session.stage(self.job["id"] if self.job else "", leg, str(self.task_display_name)):
+            return self._settle(context, self._start)
+
+    def _start(self, context: Context) -> dict[str, Any]:
+        """What the kind does. Gives outputs or raises."""
+        raise NotImplementedError
+
+    def _settle(self, context: Context, action: Any) -> dict[str, Any]:
+        """Run ``action`` and turn a failure of a ``continue-on-error`` stage into success."""
+        try:
+            outputs: dict[str, Any] = action(context)
+            return outputs
+        except AirflowSkipException:
+            raise
+        except (StageFailed, AirflowFailException, AirflowTaskTimeout, expressions.ExpressionError) as error:
+            if not self._spec.get("continue_on_error"):
+                raise
+            self.log.warning("The stage failed and continues as its continue-on-error says: %s", error)
+            return {**getattr(error, "outputs", {}), "outcome": "failure"}
+
+    def _condition_holds(self, context: Context, contexts: dict[str, Any]) -> None:
+        """Check ``if`` for kinds that the engine does not run.
+
+        :raises AirflowSkipException: it is false
+        """
+        condition = self._spec.get("if")
+        if condition is None:
+            return
+        values = {**self._with_env(contexts), "__status__": self._status(context)}
+        if not expressions.evaluate_condition(condition, values):
+            raise AirflowSkipException("Its `if` is false")
+
+    def _with_env(self, contexts: dict[str, Any]) -> dict[str, Any]:
+        """Contexts with ``env``: the worker's, then each layer of the document, then the stage's own."""
+        return {**contexts, "env": environment(contexts, [*self.env, self._spec.get("env") or {}])}
+
+    def _status(self, context: Context) -> dict[str, bool]:
+        """What ``success()`` and ``failure()`` say: how the earlier stages of this leg ended."""
+        run = self._workflow_run(context)
+        if run is None or self.job is None or not expressions.status_functions(self._spec.get("if")):
+            return {"success": True, "failure": False, "cancelled": False}
+        job_id = self.job["id"]
+        if run.anchor_state(job_id) in ("skipped", "upstream_failed"):
+            raise AirflowSkipException("The job does not run")
+        index = self._index(context)
+        states = {run.stage_state(job_id, stage, index) for stage in self.job["stages"][: self.position]}
+        failed = bool(states & {"failed", "upstream_failed"})
+        return {"success": not failed, "failure": failed, "cancelled": False}
+
+
+class _Hidden(Mapping[str, Any]):
+    """Stands for a secret context on the Rendered Templates page: every value is stars."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getitem__(self, key: str) -> Any:
+        return "***" if self._name == "secrets" else _Hidden("secrets")
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __str__(self) -> str:
+        return "***"
+
+
+def _map_spec(spec: StageSpec, render: Any) -> StageSpec:
+    """Apply ``render`` to every value of a spec and of its nested stages, but to no Python source."""
+    return {key: _map_value(key, value, render) for key, value in spec.items()}
+
+
+def _map_value(key: str, value: Any, render: Any) -> Any:
+    if key in ("run", "kind"):
+        return value
+    if key == "stages":
+        return [_map_spec(child, render) for child in value]
+    if key == "parallel":
+        return {branch: [_map_spec(child, render) for child in stages] for branch, stages in value.items()}
+    if key == "match":
+        return [
+            {
+                k: _map_value("stages", v, render) if k in ("stages", "else") else render(v)
+                for k, v in entry.items()
+            }
+            for entry in value
+        ]
+    return render(value)

@@ -1,0 +1,320 @@
+"""What a run of a workflow has produced so far: results and outputs of jobs, legs and stages.
+
+One place holds the rules; where states and outputs come from is a
+:class:`RunData`: the task's own Airflow connection, or a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_stagecoach import expressions
+from airflow_stagecoach.operators._results import FAILURE, SKIPPED, SUCCESS, job_result, stages_result
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.document.plan import JobPlan, StagePlan, WorkflowPlan
+    from airflow_stagecoach.operators._references import Path
+
+#: Names of the tasks that Stagecoach itself adds to a job.
+GATE, START = "__gate__", "__start__"
+
+#: A task's outputs are its return value.
+RETURN_VALUE = "return_value"
+
+_STATE_OF_RESULT = {FAILURE: "failed"}
+_RESULT_OF_STATE = {"success": SUCCESS, "failed": FAILURE, "skipped": SKIPPED}
+
+
+class RunData(Protocol):
+    """Where the states and outputs of one DAG run are read."""
+
+    def states(self, task_ids: list[str]) -> dict[str, str | None]:
+        """Task states, by ``task_id`` or, for a mapped task, ``task_id_INDEX``."""
+
+    def output(self, task_id: str, index: int | None) -> Any:
+        """Return value of one task instance, ``None`` when there is none."""
+
+    def outputs(self, task_id: str) -> list[Any]:
+        """Return values of all instances of a mapped task that have one, by map index."""
+
+    def ambient(self, paths: Iterable[Path]) -> dict[str, Any]:
+        """The contexts that belong to no job: params, run, env, vars, secrets, conn."""
+
+
+class WorkflowRun:
+    """One run, read through its plan.
+
+    :param workflow: the plan that the DAG was built from
+    :param data: where states and outputs come from; each is read at most once
+    """
+
+    def __init__(self, workflow: WorkflowPlan, data: RunData) -> None:
+        self.workflow = workflow
+        self.jobs: dict[str, JobPlan] = {job["id"]: job for job in workflow["jobs"]}
+        self._data = data
+        self._states: dict[str, dict[str, str | None]] = {}
+        self._legs: dict[str, list[dict[str, Any]] | None] = {}
+        self._outputs: dict[tuple[str, int | None], dict[str, Any]] = {}
+
+    # -- structure --------------------------------------------------------------------------
+
+    def ancestors(self, job_id: str) -> list[str]:
+        """Direct and indirect needs of a job, in document order."""
+        seen: set[str] = set()
+        waiting = list(self.jobs[job_id].get("needs", ()))
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += self.jobs[name].get("needs", ())
+        return [name for name in self.jobs if name in seen]
+
+    def legs(self, job_id: str) -> list[dict[str, Any]] | None:
+        """The matrix of a job, leg by leg; ``None`` for a job without one."""
+        if job_id not in self._legs:
+            strategy = self.jobs[job_id].get("strategy")
+            if strategy is None:
+                self._legs[job_id] = None
+            elif "legs" in strategy:
+                self._legs[job_id] = strategy["legs"]
+            else:
+                self._legs[job_id] = self._data.output(f"{job_id}.{GATE}", None) or []
+        return self._legs[job_id]
+
+    # -- states and results -----------------------------------------------------------------
+
+    def states(self, job_id: str) -> dict[str, str | None]:
+        """Task states of a job, by task id without the job's prefix."""
+        if job_id not in self._states:
+            names = [*(stage["task_id"] for stage in self.jobs[job_id]["stages"]), GATE, START]
+            found = self._data.states([f"{job_id}.{name}" for name in names])
+            self._states[job_id] = {key[len(job_id) + 1 :]: state for key, state in found.items()}
+        return self._states[job_id]
+
+    def stage_state(self, job_id: str, stage: StagePlan, index: int | None) -> str | None:
+        """Task state of one stage in one leg; before expansion a mapped task has a single row."""
+        states = self.states(job_id)
+        own = stage["task_id"] if index is None else f"{stage['task_id']}_{index}"
+        return states.get(own, states.get(stage["task_id"]))
+
+    def anchor_state(self, job_id: str) -> str | None:
+        """State of the task that carries the job's rule; success where there is none."""
+        states = self.states(job_id)
+        return states.get(GATE, states.get(START, SUCCESS))
+
+    def leg_result(self, job_id: str, index: int | None) -> str | None:
+        """Result of one leg; ``index`` is ``None`` for a job without a matrix."""
+        return stages_result(self.stage_state(job_id, stage, index) for stage in self.jobs[job_id]["stages"])
+
+    def outcome(self, job_id: str) -> str | None:
+        """The result of a job, whatever its ``continue-on-error`` says; ``None`` while it runs."""
+        legs = self.legs(job_id)
+        indexes: Iterable[int | None] = (None,) if legs is None else range(len(legs))
+        return job_result([self.leg_result(job_id, index) for index in indexes], self.anchor_state(job_id))
+
+    def result(self, job_id: str) -> str | None:
+        """The result of a job as its followers see it."""
+        outcome = self.outcome(job_id)
+        if outcome == FAILURE and self.jobs[job_id].get("continue_on_error"):
+            return SUCCESS
+        return outcome
+
+    # -- outputs ----------------------------------------------------------------------------
+
+    def stage_outputs(self, job_id: str, stage: StagePlan, index: int | None) -> dict[str, Any]:
+        """Outputs of one stage in one leg; empty when it gave none."""
+        task_id = f"{job_id}.{stage['task_id']}"
+        if (task_id, index) not in self._outputs:
+            value = self._data.output(task_id, index)
+            self._outputs[task_id, index] = value if isinstance(value, dict) else {}
+        return self._outputs[task_id, index]
+
+    def prefetch(self, job_id: str, count: int) -> None:
+        """Read the outputs of all legs with one call a stage, where every leg gave some."""
+        for stage in self.jobs[job_id]["stages"]:
+            task_id = f"{job_id}.{stage['task_id']}"
+            values = self._data.outputs(task_id)
+            # Values carry no index: only a full list can be matched with its legs.
+            if len(values) == count and all(isinstance(value, dict) for value in values):
+                self._outputs.update({(task_id, index): value for index, value in enumerate(values)})
+
+    def leg_outputs(
+        self, job_id: str, index: int | None, names: Iterable[str | None] = (None,)
+    ) -> dict[str, Any]:
+        """Outputs of one leg: the job's ``outputs:`` in that leg's contexts, or all of its stages' merged.
+
+        :param names: the outputs wanted; ``None`` among them means all
+        """
+        job = self.jobs[job_id]
+        declared = job.get("outputs")
+        if declared is None:
+            merged: dict[str, Any] = {}
+            for stage in job["stages"]:
+                merged |= self.stage_outputs(job_id, stage, index)
+            return merged
+        names = set(names)
+        wanted = declared if None in names else {k: v for k, v in declared.items() if k in names}
+        outputs: dict[str, Any] = {}
+        for name, template in wanted.items():
+            contexts = self.contexts(
+                expressions.references(template), job_id, index, position=len(job["stages"])
+            )
+            try:
+                outputs[name] = expressions.render(template, contexts)
+            except expressions.ExpressionError:
+                # A leg whose stage was skipped has no such output; whoever reads
+                # it is told that the name is missing.
+                continue
+        return outputs
+
+    def job_outputs(self, job_id: str, names: Iterable[str | None] = (None,)) -> dict[str, Any]:
+        """Outputs of a job; of a matrix, each from the last successful leg, in matrix order, that has it."""
+        legs = self.legs(job_id)
+        if legs is None:
+            return self.leg_outputs(job_id, None, names)
+        names = set(names)
+        merged: dict[str, Any] = {}
+        for index in reversed(range(len(legs))):
+            if self.leg_result(job_id, index) == SUCCESS:
+                for name, value in self.leg_outputs(job_id, index, names).items():
+                    if value is not None:
+                        merged.setdefault(name, value)
+            if None not in names and names <= merged.keys():
+                break
+        return merged
+
+    def leg_values(self, job_id: str) -> list[dict[str, Any]]:
+        """``needs.<job>.legs``: matrix, result and outputs of every leg, in matrix order."""
+        legs = self.legs(job_id) or []
+        self.prefetch(job_id, len(legs))
+        return [
+            {
+                "matrix": leg,
+                "result": self.leg_result(job_id, index),
+                "outputs": self.leg_outputs(job_id, index),
+            }
+            for index, leg in enumerate(legs)
+        ]
+
+    # -- contexts ---------------------------------------------------------------------------
+
+    def contexts(
+        self,
+        paths: Iterable[Path],
+        job_id: str,
+        index: int | None,
+        *,
+        position: int,
+        matrix: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Values of every context for a place in a job.
+
+        :param paths: what is named there; only that is read
+        :param index: the leg, ``None`` for a job without a matrix
+        :param position: how many stages of the job come before the place
+        :param matrix: the leg's combination, where the caller has it already
+        """
+        paths = list(paths)
+        job = self.jobs[job_id]
+        named = {"needs": second_parts(paths, "needs"), "jobs": second_parts(paths, "jobs")}
+        visible = {"needs": job.get("needs", ()), "jobs": self.ancestors(job_id) if named["jobs"] else ()}
+        if matrix is None:
+            matrix = {} if index is None else (self.legs(job_id) or [])[index]
+        contexts = {
+            **self._data.ambient(paths),
+            "matrix": matrix,
+            "strategy": self._strategy(job, index) if second_parts(paths, "strategy") else {},
+            "stages": self._stage_values(
+                job_id, job["stages"][:position], index, matrix, second_parts(paths, "stages"), paths
+            ),
+        }
+        for context, names in named.items():
+            contexts[context] = {
+                name: self._job_value(name, context, paths)
+                for name in visible[context]
+                if name in names or None in names
+            }
+        return contexts
+
+    def _strategy(self, job: JobPlan, index: int | None) -> dict[str, Any]:
+        """The ``strategy`` context, with GitHub Actions' names."""
+        strategy = job.get("strategy")
+        if strategy is None:
+            return {}
+        return {
+            "job-index": index,
+            "job-total": len(self.legs(job["id"]) or ()),
+            "max-parallel": strategy.get("max_parallel"),
+            "fail-fast": strategy.get("fail_fast", False),
+        }
+
+    def _stage_values(
+        self,
+        job_id: str,
+        stages: Iterable[StagePlan],
+        index: int | None,
+        matrix: Mapping[str, Any],
+        named: set[str | None],
+        paths: list[Path],
+    ) -> dict[str, Any]:
+        if not named:
+            return {}
+        with_state = any(path[0] == "stages" and (len(path) < 3 or path[2] != "outputs") for path in paths)
+        values: dict[str, Any] = {}
+        for stage in stages:
+            stage_id = evaluated_id(stage, matrix)
+            if None in named or stage_id in named:
+                values[stage_id] = self.stage_value(job_id, stage, index, with_state=with_state)
+        return values
+
+    def stage_value(
+        self, job_id: str, stage: StagePlan, index: int | None, *, with_state: bool = True
+    ) -> dict[str, Any]:
+        """``stages.<id>``: outputs and, where asked for, state, result and outcome."""
+        value: dict[str, Any] = {"outputs": self.stage_outputs(job_id, stage, index)}
+        if with_state:
+            state = self.stage_state(job_id, stage, index)
+            result = _RESULT_OF_STATE.get(state or "", state)
+            value |= {
+                "state": state,
+                "result": result,
+                "outcome": value["outputs"].get("outcome", result),
+            }
+        return value
+
+    def _job_value(self, job_id: str, context: str, paths: list[Path]) -> dict[str, Any]:
+        own = [path for path in paths if path[0] == context and (len(path) < 2 or path[1] in (job_id, None))]
+        wanted = {path[2] if len(path) > 2 else None for path in own}
+        everything = None in wanted
+        value: dict[str, Any] = {}
+        if everything or wanted & {"result", "outcome", "state"}:
+            result = self.result(job_id)
+            value["result"] = result
+            value["outcome"] = self.outcome(job_id)
+            value["state"] = _STATE_OF_RESULT.get(result or "", result)
+        if everything or "outputs" in wanted:
+            names = {
+                path[3] if len(path) > 3 else None
+                for path in own
+                if len(path) < 3 or path[2] in ("outputs", None)
+            }
+            value["outputs"] = self.job_outputs(job_id, names)
+        legs = self.legs(job_id) if everything or wanted & {"legs", "stages"} else None
+        if legs is not None and (everything or "legs" in wanted):
+            value["legs"] = self.leg_values(job_id)
+        if legs is None and (everything or "stages" in wanted):
+            value["stages"] = self._stage_values(
+                job_id, self.jobs[job_id]["stages"], None, {}, {None}, [("stages", None)]
+            )
+        return value
+
+
+def second_parts(paths: Iterable[Path], context: str) -> set[str | None]:
+    """Names used directly below a context; ``None`` for one that is computed."""
+    return {path[1] if len(path) > 1 else None for path in paths if path[0] == context}
+
+
+def evaluated_id(stage: StagePlan, matrix: Mapping[str, Any]) -> str:
+    """A stage's id in one leg: it may hold expressions over ``matrix``."""
+    return str(expressions.render(stage["spec"]["id"], {"matrix": matrix}))

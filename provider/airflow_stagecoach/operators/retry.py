@@ -1,0 +1,64 @@
+"""``retry:`` as an Airflow retry policy."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+
+from airflow_stagecoach.engine.retry import delay_before, may_retry
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_stagecoach.document.plan import RetryPlan
+
+
+class StageRetryPolicy(RetryPolicy):
+    """Exact delays, and only the failures that the document wants repeated.
+
+    It counts tries since the last clear, so that a manual clear restarts the
+    series. Jitter is drawn from the run, the leg and the try: the same for the
+    same try, different between legs.
+
+    :param plan: the stage's ``retry``
+    """
+
+    def __init__(self, plan: RetryPlan) -> None:
+        self.plan = plan
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Decide after a failed try. See :class:`airflow.sdk.RetryPolicy`."""
+        if not may_retry(self.plan, failure(exception)):  # type: ignore[arg-type]  # the error's shape is the engine's
+            return RetryDecision.fail("retry: this failure is not to be repeated")
+        number = max(1, try_number - (max_tries - self.plan["max"]))
+        place = (
+            ""
+            if context is None
+            else f"{context['run_id']}/{context['ti'].task_id}/{context['ti'].map_index}"
+        )
+        rng = random.Random(f"{place}/{try_number}")  # noqa: S311 - spreads load, guards nothing
+        return RetryDecision.retry(timedelta(seconds=delay_before(self.plan, number, rng)))
+
+    def serialize(self) -> dict[str, Any]:
+        """The document's ``retry``."""
+        return {"plan": dict(self.plan)}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> StageRetryPolicy:
+        """Made again from :meth:`serialize`."""
+        return cls(data["plan"])
+
+
+def failure(exception: BaseException) -> dict[str, Any]:
+    """An exception in the shape of an engine's error, for :func:`airflow_stagecoach.engine.retry.may_retry`."""
+    error = getattr(exception, "error", None)
+    if isinstance(error, dict):
+        return error
+    classes = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(exception).__mro__[:-1]]
+    kind = "TimedOut" if type(exception).__name__ == "AirflowTaskTimeout" else type(exception).__name__
+    return {"type": kind, "message": str(exception), "classes": classes}

@@ -1,0 +1,118 @@
+"""The operator that runs a stage through a backend."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_stagecoach.backends import get_backend
+from airflow_stagecoach.exceptions import StageFailed
+from airflow_stagecoach.operators import _local
+from airflow_stagecoach.operators._base import StageBaseOperator
+from airflow_stagecoach.operators._names import folder_name
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_stagecoach.backends.base import Backend
+    from airflow_stagecoach.document.plan import RunsOnPlan
+
+
+class StageOperator(StageBaseOperator):
+    """Run one stage: bash, Python, a call, or nested stages.
+
+    Its outputs are the task's return value: a map.
+
+    :param runs_on: backend type and configuration, by default the worker itself
+    """
+
+    def __init__(self, *, runs_on: RunsOnPlan | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.runs_on = runs_on
+        self._backend: Backend | None = None
+
+    def _start(self, context: Context) -> dict[str, Any]:
+        runs_on = self.runs_on or {"type": "local"}
+        self._backend = get_backend(runs_on["type"], runs_on.get("with_"))
+        result = self._backend.run(self._unit(context), _hooks(self, context))
+        (stage,) = result["stages"].values()
+        return _outputs(context["ti"], stage)
+
+    def _unit(self, context: Context) -> dict[str, Any]:
+        return {
+            "stages": [self._rendered_spec(context)],
+            "env": [self._render_jinja(layer, context) for layer in self.env],
+            "contexts": self._collect(context),
+            "status": self._status(context),
+            "attempt": context["ti"].try_number,
+            "document_dir": self.document_dir,
+            "workdir": self._workdir(context),
+            "modules": self._modules(),
+        }
+
+    def _workdir(self, context: Context) -> str:
+        """The scratch folder of this leg on this worker."""
+        from airflow.sdk.configuration import conf
+
+        ti = context["ti"]
+        base = conf.get("stagecoach", "work_folder", fallback="") or os.path.join(
+            tempfile.gettempdir(), f"stagecoach-{os.getuid()}"
+        )
+        parts = [ti.dag_id, ti.run_id, self.job["id"] if self.job else ti.task_id]
+        if ti.map_index is not None and ti.map_index >= 0:
+            parts.append(str(ti.map_index))
+        return os.path.join(base, *map(folder_name, parts))
+
+    def _modules(self) -> dict[str, list[str]]:
+        """Where ``uses:`` looks for functions: beside the document, the dags folder, configured packages."""
+        from airflow.sdk.configuration import conf
+
+        dags_folder = conf.get("core", "dags_folder", fallback="")
+        packages = conf.get("stagecoach", "packages", fallback="")
+        return {
+            "paths": [path for path in (self.document_dir, dags_folder) if path],
+            "packages": [name.strip() for name in packages.split(",") if name.strip()],
+        }
+
+    def on_kill(self) -> None:
+        """Stop what runs: the task was cleared, marked, timed out or its worker shuts down."""
+        if self._backend is not None:
+            self._backend.cancel()
+
+
+def _hooks(operator: StageBaseOperator, context: Context) -> Any:
+    from airflow_stagecoach.engine import Hooks
+    from airflow_stagecoach.operators._trigger_run import run_workflow
+
+    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+    def log(text: str, level: str = "info") -> None:
+        if _local.session is not None:
+            _local.session.write(text, level)
+            return
+        operator.log.log(levels.get(level, 20), "%s", text)
+
+    def trigger(dag_id: str, params: dict[str, Any], path: str) -> dict[str, Any]:
+        return run_workflow(context, dag_id, params, path)
+
+    return Hooks(log=log, trigger=trigger)
+
+
+def _outputs(ti: Any, stage: dict[str, Any]) -> dict[str, Any]:
+    """A stage result as Airflow sees it: outputs, or the exception that gives the right state."""
+    if stage["state"] == "success":
+        outputs: dict[str, Any] = stage["outputs"]
+        return outputs
+    if stage["state"] == "skipped":
+        raise AirflowSkipException((stage.get("error") or {}).get("message") or "Skipped")
+    error = stage.get("error") or {}
+    message = error.get("message") or "The stage failed"
+    if stage["outputs"]:
+        # Partial results of a nested stage stay visible: a failed task returns nothing.
+        ti.xcom_push(key="return_value", value=stage["outputs"])
+    if error.get("type") == "AirflowFailException":
+        raise AirflowFailException(message)
+    raise StageFailed(message, error)
