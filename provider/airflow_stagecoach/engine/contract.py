@@ -1,0 +1,83 @@
+"""The shapes that go into a runner and come out of it. All of it is JSON-able.
+
+The stage spec itself is described in docs/architecture.md ("The stage spec").
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, TypedDict
+
+#: A stage in the shape of docs/architecture.md.
+StageSpec = Dict[str, Any]
+
+
+class Modules(TypedDict, total=False):
+    """Where ``uses:`` looks for modules, after the folder of the document."""
+
+    paths: List[str]  # folders, e.g. the dags folder
+    packages: List[str]  # dotted names of importable packages
+
+
+class UnitNeeded(TypedDict):
+    """What every unit has."""
+
+    stages: List[StageSpec]
+
+
+class Unit(UnitNeeded, total=False):
+    """Work for one runner: a stage, or all stages of a leg."""
+
+    env: List[Dict[str, Any]]  # layers, evaluated in order, below each stage's own env
+    contexts: Dict[str, Any]
+    status: Dict[str, bool]  # success, failure, cancelled: of the stages before this unit
+    attempt: int  # try number, from 1
+    document_dir: str | None  # WORKFLOW_DIR, and where `uses:` looks first
+    workdir: str | None  # made when missing; None: a new folder that is removed at the end
+    modules: Modules
+    extras: Dict[str, Any]  # handed to called functions that have a parameter `extras`
+    enforce_timeouts: bool  # default: true for several stages. False: the caller ends the unit in time
+    enforce_retries: bool  # default: true for several stages. Nested stages always retry inside
+
+
+class ErrorNeeded(TypedDict):
+    """Why a stage failed or was skipped."""
+
+    type: str  # class name of an exception, or a word of ours such as ExitCode, Signal, TimedOut
+    message: str
+
+
+class Error(ErrorNeeded, total=False):
+    """The same with what only some failures have."""
+
+    exit_code: int  # of a process, or of sys.exit(); negative: minus the signal's number
+    signal: str  # e.g. SIGKILL
+    stderr: str  # the last 4 KiB
+    classes: List[str]  # dotted names of the exception's class and its bases, for `retry: {on, never}`
+    line: int  # in the Python code of the stage, from 1
+
+
+class StageResultNeeded(TypedDict):
+    """How one stage ended."""
+
+    state: str  # success failed skipped upstream_failed
+    outcome: str  # success failure skipped cancelled; differs from the state with continue-on-error
+    outputs: Dict[str, Any]
+    error: Error | None
+    start: str  # ISO 8601, UTC
+    end: str
+
+
+class StageResult(StageResultNeeded, total=False):
+    """The same with what only some stages have."""
+
+    omitted: Dict[str, str]  # outputs that could not be stored -> why
+    tries: int  # only when it was tried again inside
+
+
+class Result(TypedDict):
+    """How a unit ended."""
+
+    state: str  # success failed skipped
+    outcome: str  # success failure skipped cancelled
+    stages: Dict[str, StageResult]  # by evaluated id, in order
+    peak_memory: int  # bytes: the larger of this process and its largest child

@@ -1,0 +1,71 @@
+"""From an exception to the ``error`` of a stage result, and to the traceback in the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_stagecoach.engine.errors import SkipStage, StageError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from airflow_stagecoach.engine.contract import Error
+
+#: Longer messages are cut, in characters.
+_LONGEST = 4000
+
+#: Exceptions that mean "skipped", also those of Airflow, which is not known here.
+_SKIPS = frozenset({SkipStage.__name__, "AirflowSkipException"})
+
+_ENGINE = __name__.rpartition(".")[0] + "."
+
+
+def is_skip(error: BaseException) -> bool:
+    """Whether user code says with this exception that the stage is skipped."""
+    return any(kind.__name__ in _SKIPS for kind in type(error).__mro__)
+
+
+def error_of(error: BaseException) -> Error:
+    """The ``error`` of a stage result."""
+    if isinstance(error, StageError):
+        described: Error = {"type": error.type, "message": shorten(error.message)}
+        if error.exit_code is not None:
+            described["exit_code"] = error.exit_code
+        described.update(error.details)  # type: ignore[typeddict-item]  # its keys are those of Error
+        return described
+    kinds = [kind for kind in type(error).__mro__ if kind not in (object, BaseException, Exception)]
+    return {
+        "type": type(error).__name__,
+        "message": shorten(text_of_error(error)),
+        "classes": [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds],
+    }
+
+
+def text_of_error(error: BaseException) -> str:
+    """``str(error)``, its type where that is empty or fails itself."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # A broken __str__ of the user's class.
+        return type(error).__name__
+
+
+def shorten(text: str) -> str:
+    """A message of bounded length."""
+    text = text.replace("\0", "\ufffd")
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 4] + " ..."
+
+
+def user_traceback(error: BaseException) -> TracebackType | None:
+    """The traceback from the first frame that is not the engine's own."""
+    trace = error.__traceback__
+    while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(_ENGINE):
+        trace = trace.tb_next
+    return trace
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback as a person wants it: it begins at their code."""
+    import traceback
+
+    lines = traceback.format_exception(type(error), error, user_traceback(error))
+    return "".join(lines).rstrip("\n")

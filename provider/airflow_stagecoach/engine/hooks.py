@@ -1,0 +1,53 @@
+"""What a runner asks of its surroundings: where log lines go, how workflows are triggered."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach.engine.errors import StageError
+
+if TYPE_CHECKING:
+    from typing import Callable
+
+
+class Hooks:
+    """The two calls that a runner makes. Both may come from several threads at once.
+
+    Give functions, or override the methods in a subclass.
+
+    :param log: ``log(text, level)``; one line without its newline; level is
+        ``debug``, ``info``, ``warning`` or ``error``. By default lines go to standard output.
+    :param trigger: ``trigger(dag_id, params, path)`` runs another workflow to its end and gives
+        ``{"state": "success" | "failed" | "skipped", "outputs": {...}}``. ``path`` names the place inside the
+        stage, the same for every run of the same document, so that a new try finds the run of the last one.
+    """
+
+    def __init__(
+        self,
+        log: Callable[[str, str], None] | None = None,
+        trigger: Callable[[str, dict[str, Any], str], dict[str, Any]] | None = None,
+    ) -> None:
+        self._log = log
+        self._trigger = trigger
+
+    def log(self, text: str, level: str = "info") -> None:
+        """Write one line."""
+        if self._log is not None:
+            self._log(text, level)
+            return
+        prefix = "" if level == "info" else level.upper() + " "
+        sys.stdout.write(f"{prefix}{text}\n")
+        sys.stdout.flush()
+
+    def trigger(self, dag_id: str, params: dict[str, Any], path: str) -> dict[str, Any]:
+        """Run another workflow and wait for it.
+
+        :raises StageError: nothing here can trigger workflows (inside a container)
+        """
+        if self._trigger is None:
+            raise StageError(
+                f"{path}: a trigger stage cannot run here; move it out of the nested stage, or run the job locally",
+                type="TriggerUnavailable",
+            )
+        return self._trigger(dag_id, params, path)

@@ -1,0 +1,269 @@
+"""Runs a process in a session of its own, streams what it writes, and leaves nothing behind.
+
+The process leads its own process group. When it ends, its group is ended; when
+it shall stop, the group gets SIGTERM, after :data:`GRACE` seconds SIGKILL, and
+so does every process that left the group but still carries the mark in its
+environment (Linux). A small guardian shell does the same when this very process
+is killed and cannot do it itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+import uuid
+from typing import TYPE_CHECKING, Dict, List, NamedTuple
+
+from airflow_stagecoach.engine.control import TICK
+from airflow_stagecoach.engine.streams import Stream
+
+if TYPE_CHECKING:
+    from typing import Callable, Iterator, Sequence
+
+    from airflow_stagecoach.engine.control import Scope
+
+#: Between SIGTERM and SIGKILL, in seconds.
+GRACE = 5.0
+
+#: How long what a finished process left in the background may still write: without a pause, and at most.
+_DRAIN_PAUSE, _DRAIN = 0.5, 3.0
+
+#: How long what is left in the background has between SIGTERM and SIGKILL.
+_BACKGROUND_GRACE = 1.0
+
+_CHUNK = 64 * 1024
+
+#: Chunks read after everything was stopped; a pipe holds no more than one or a few.
+_LAST_READS = 32
+
+#: Set in the environment of every process, to find those that left their group.
+MARK = "STAGECOACH_STAGE"
+
+#: Waits on a pipe that only this process holds: its end without a word means that this process was killed.
+_GUARDIAN = r"""
+read -r group || exit 0
+read -r end && exit 0
+kill -s TERM -- "-$group" 2>/dev/null
+sleep 1
+kill -s KILL -- "-$group" 2>/dev/null
+grep -las -e "$1" /proc/[0-9]*/environ 2>/dev/null | while IFS=/ read -r _ _ pid _; do
+    kill -s KILL "$pid" 2>/dev/null
+done
+"""
+
+
+class Finished(NamedTuple):
+    """A process that ended: its exit code (negative: minus a signal's number) and its streams."""
+
+    code: int
+    stdout: Stream
+    stderr: Stream
+
+
+def run_process(
+    command: Sequence[str],
+    *,
+    env: Dict[str, str],
+    folder: str,
+    scope: Scope,
+    log: Callable[[str, str], None],
+) -> Finished:
+    """Run a process to its end.
+
+    :param command: program and arguments; no shell is added
+    :param env: its whole environment
+    :param folder: where it runs
+    :param scope: stops it
+    :param log: takes every line that it writes, as it is written, and a level
+    :raises OSError: it could not be started
+    :raises Interrupted: the scope stopped; nothing of it runs any more
+    """
+    mark = uuid.uuid4().hex
+    scope.check()
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(  # noqa: S603 - running what the document says is its purpose
+            list(command),
+            env={**env, MARK: mark},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        watched = _Watched(process, mark, log)
+        stack.callback(watched.end)
+        stack.enter_context(_guarded(process.pid, mark))
+        try:
+            watched.follow(scope)
+        except BaseException:
+            # A timeout of Airflow, an interrupt, a cancel: whatever it is, the processes go first.
+            watched.stop(GRACE)
+            raise
+        watched.drain()
+    return Finished(process.returncode, watched.stdout, watched.stderr)
+
+
+class _Watched:
+    """A running process and its two streams."""
+
+    def __init__(self, process: subprocess.Popen[bytes], mark: str, log: Callable[[str, str], None]) -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process = process
+        self._mark = mark
+        self._log = log
+        self.stdout = Stream(lambda line: log(line, "info"))
+        self.stderr = Stream(lambda line: log(line, "info"))
+        self._selector = selectors.DefaultSelector()
+        for pipe, stream in ((process.stdout, self.stdout), (process.stderr, self.stderr)):
+            os.set_blocking(pipe.fileno(), False)
+            self._selector.register(pipe, selectors.EVENT_READ, stream)
+
+    def follow(self, scope: Scope) -> None:
+        """Read until the process has exited."""
+        pause = 0.001
+        while not self._exited():
+            scope.check()
+            if self._selector.get_map():
+                self._read(TICK)
+            else:  # Both streams are closed: it is about to exit, or runs on in silence.
+                time.sleep(pause)
+                pause = min(pause * 2, TICK)
+
+    def drain(self) -> None:
+        """After its exit: read what is left, then end what it left in the background."""
+        end = time.monotonic() + _DRAIN
+        while self._selector.get_map() and time.monotonic() < end and self._read(_DRAIN_PAUSE):
+            pass
+        if _members(self._process.pid):
+            self._log("Ending what the script left running in the background", "warning")
+            self._stop_group(_BACKGROUND_GRACE)
+
+    def stop(self, grace: float) -> None:
+        """Stop the group, and whatever carries the mark."""
+        self._stop_group(grace)
+        for _ in range(10):
+            marked = _marked(self._mark)
+            for pid in marked:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if not marked:
+                return
+            time.sleep(0.02)
+
+    def _stop_group(self, grace: float) -> None:
+        end = time.monotonic() + grace
+        self._signal(signal.SIGTERM)
+        try:
+            while time.monotonic() < end and (not self._exited() or _members(self._process.pid)):
+                if self._selector.get_map():
+                    self._read(TICK / 2)
+                else:
+                    time.sleep(TICK / 2)
+        finally:
+            self._signal(signal.SIGKILL)
+
+    def end(self) -> None:
+        """Reap the process and close the streams. Its number is free for others only from here on."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        for _ in range(_LAST_READS):  # Whoever left the group may still hold a pipe and write.
+            if not (self._selector.get_map() and self._read(0)):
+                break
+        self._selector.close()
+        for pipe, stream in ((self._process.stdout, self.stdout), (self._process.stderr, self.stderr)):
+            if pipe is not None:
+                pipe.close()
+            stream.close()
+
+    def _signal(self, number: int) -> None:
+        # The process is not reaped yet, so its number still means this group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _exited(self) -> bool:
+        if self._process.returncode is not None:
+            return True
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _read(self, timeout: float) -> bool:
+        """Read what is there. Gives whether something was, the end of a stream included."""
+        events = self._selector.select(timeout)
+        for key, _ in events:
+            stream: Stream = key.data
+            try:
+                data = os.read(key.fd, _CHUNK)
+            except BlockingIOError:
+                continue
+            if data:
+                stream.feed(data)
+            else:
+                self._selector.unregister(key.fileobj)
+        return bool(events)
+
+
+@contextlib.contextmanager
+def _guarded(group: int, mark: str) -> Iterator[None]:
+    """Let a guardian end the group if this process is killed meanwhile. Without /bin/sh there is none."""
+    try:
+        guardian = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARDIAN, "stagecoach-guardian", f"{MARK}={mark}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.defpath},
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError:
+        yield
+        return
+    assert guardian.stdin is not None
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            guardian.stdin.write(b"%d\n" % group)
+            guardian.stdin.flush()
+        yield
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            guardian.stdin.write(b"end\n")
+            guardian.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            guardian.stdin.close()
+        guardian.wait()
+
+
+def _members(group: int) -> List[int]:
+    """Living processes of a group (Linux; elsewhere none are seen)."""
+    found = []
+    for pid in _processes():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                # The name in brackets may hold anything; what follows the last bracket is regular.
+                state, _, its_group = file.read().rpartition(b")")[2].split()[:3]
+            if int(its_group) == group and state not in (b"Z", b"X"):
+                found.append(pid)
+    return found
+
+
+def _marked(mark: str) -> List[int]:
+    """Living processes that carry the mark in their environment (Linux)."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for pid in _processes():
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if wanted in file.read().split(b"\0"):
+                    found.append(pid)
+    return found
+
+
+def _processes() -> List[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []

@@ -1,0 +1,127 @@
+"""Around Python code of the user, wherever it comes from: what it sees, and how it may end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Dict
+
+from airflow_stagecoach.engine.control import interruptible
+from airflow_stagecoach.engine.errors import StageError
+from airflow_stagecoach.engine.failures import is_skip, traceback_text
+from airflow_stagecoach.engine.values import View, view
+
+if TYPE_CHECKING:
+    import logging
+    from typing import Iterator
+
+    from airflow_stagecoach.engine.frame import Work
+
+#: Contexts that code sees as names. Those of nested stages are there only inside one.
+_SEEN = ("params", "matrix", "stages", "needs", "jobs", "env", "run")
+_SEEN_NESTED = ("item", "loop", "branch", "case")
+
+
+class Outputs:
+    """``result``: what code puts into ``result.outputs`` becomes the stage's outputs."""
+
+    def __init__(self) -> None:
+        self.outputs: Any = {}
+        self._first = self.outputs
+
+    def were_set(self) -> bool:
+        """Whether the code used it at all."""
+        return self.outputs is not self._first or bool(self.outputs)
+
+
+def seen_contexts(work: Work) -> Dict[str, Any]:
+    """The contexts that code sees, as copies: ``params`` ... ``run``, in nested stages ``item`` ..., ``context``."""
+    contexts = work.contexts
+    seen = {name: view(contexts.get(name, {})) for name in _SEEN}
+    seen.update({name: view(contexts[name]) for name in _SEEN_NESTED if name in contexts})
+    seen["context"] = View(seen, attempt=work.attempt)
+    return seen
+
+
+def make_logger(work: Work) -> logging.Logger:
+    """A logger that writes to the log of the stage."""
+    import logging
+
+    class ToStage(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
+            work.log(self.format(record), level if level in ("debug", "info", "warning", "error") else "info")
+
+    # Not registered anywhere: it ends with the stage.
+    logger = logging.Logger("stagecoach.stage")
+    logger.addHandler(ToStage())
+    return logger
+
+
+@contextlib.contextmanager
+def process_state(work: Work) -> Iterator[None]:
+    """The stage's environment and folder for this whole process, put back afterwards.
+
+    Both belong to the process, not to a thread: where other stages run at the
+    same time they are left alone, and code finds its environment in ``env``.
+    """
+    if work.frame.concurrent:
+        yield
+        return
+    environment = dict(os.environ)
+    folder = os.getcwd()
+    try:
+        _set_environment({**work.env, **_workflow_dir(work)})
+        os.makedirs(work.frame.place.workdir, exist_ok=True)
+        os.chdir(work.frame.place.workdir)
+        yield
+    finally:
+        _set_environment(environment)
+        os.chdir(folder)
+
+
+def _workflow_dir(work: Work) -> Dict[str, str]:
+    return {"WORKFLOW_DIR": work.frame.place.document_dir} if work.frame.place.document_dir else {}
+
+
+def _set_environment(wanted: Dict[str, str]) -> None:
+    for name in [name for name in os.environ if name not in wanted]:
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+@contextlib.contextmanager
+def running(work: Work) -> Iterator[None]:
+    """Run user code inside this: it can be stopped, and how it ends becomes an ending of the stage.
+
+    ``sys.exit()`` with 0 or nothing ends the code, not the stage or the worker.
+
+    :raises StageError: it left by ``sys.exit`` with another code
+    :raises Exception: what it raised; its traceback is in the log by then
+    :raises BaseException: what is not the stage's: an interrupt, Airflow's task timeout
+    """
+    try:
+        with process_state(work), interruptible(work.scope):
+            yield
+    except SystemExit as leaving:
+        work.scope.check()
+        _after_exit(leaving.code)
+    except Exception as error:
+        if not is_skip(error):
+            work.log(traceback_text(error), "error")
+        raise
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+
+
+def _after_exit(code: object) -> None:
+    if code is None or code == 0:
+        return
+    number = code if isinstance(code, int) else 1
+    said = "" if isinstance(code, int) else f": {code}"
+    raise StageError(f"sys.exit({number}){said}", type="SystemExit", exit_code=number)
