@@ -1,0 +1,23 @@
+"""Small plans for tests, without YAML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def stage(task_id: str, kind: str = "bash", **spec: Any) -> dict[str, Any]:
+    """One stage plan; ``if_`` stands for the key ``if``."""
+    if "if_" in spec:
+        spec["if"] = spec.pop("if_")
+    body = {"bash": {"bash": "true"}, "python": {"run": "x = 1"}}.get(kind, {})
+    return {"task_id": task_id, "line": 1, "spec": {"kind": kind, "id": task_id, "name": task_id, **body, **spec}}
+
+
+def job(job_id: str, *stages: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    """One job plan that runs locally."""
+    return {"id": job_id, "line": 1, "runs_on": {"type": "local"}, "stages": list(stages or [stage("s")]), **keys}
+
+
+def workflow(*jobs: dict[str, Any], **keys: Any) -> Any:
+    """One workflow plan."""
+    return {"format": 1, "dag_id": "wf", "line": 1, "jobs": list(jobs), **keys}
