@@ -1,0 +1,132 @@
+"""YAML text to a checked model to a plan, or diagnostics.
+
+    load(text, file)  ->  Loaded(plans, diagnostics, ours)
+
+The public names are imported when they are first used: neither PyYAML nor
+pydantic is loaded by ``import airflow_stagecoach.document``, so a document
+whose plan is cached costs neither.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.document.diagnostics import (
+        Diagnostic,
+        DocumentError,
+        diagnostics_to_json,
+        render_diagnostics,
+    )
+    from airflow_stagecoach.document.jobs import Job, OnLocal, Rule, RunsOn, Strategy
+    from airflow_stagecoach.document.loader import Loaded, load
+    from airflow_stagecoach.document.matrix import MatrixError, expand
+    from airflow_stagecoach.document.params import ParamError, coerce, coerce_all, json_schema
+    from airflow_stagecoach.document.sniff import is_ours
+    from airflow_stagecoach.document.stages import (
+        Approval,
+        ApprovalStage,
+        BashStage,
+        CallStage,
+        CaseStage,
+        EmptyStage,
+        ForEachStage,
+        Match,
+        OperatorStage,
+        ParallelStage,
+        PyStage,
+        RaiseStage,
+        Retry,
+        Stage,
+        TriggerStage,
+        UntilStage,
+        VirtualPyStage,
+    )
+    from airflow_stagecoach.document.workflow import Defaults, Param, Workflow
+
+_HOME = {
+    "diagnostics": ("Diagnostic", "DocumentError", "diagnostics_to_json", "render_diagnostics"),
+    "jobs": ("Job", "OnLocal", "Rule", "RunsOn", "Strategy"),
+    "loader": ("Loaded", "load"),
+    "matrix": ("MatrixError", "expand"),
+    "params": ("ParamError", "coerce", "coerce_all", "json_schema"),
+    "sniff": ("is_ours",),
+    "stages": (
+        "Approval",
+        "ApprovalStage",
+        "BashStage",
+        "CallStage",
+        "CaseStage",
+        "EmptyStage",
+        "ForEachStage",
+        "Match",
+        "OperatorStage",
+        "ParallelStage",
+        "PyStage",
+        "RaiseStage",
+        "Retry",
+        "Stage",
+        "TriggerStage",
+        "UntilStage",
+        "VirtualPyStage",
+    ),
+    "workflow": ("Defaults", "Param", "Workflow"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Approval",
+    "ApprovalStage",
+    "BashStage",
+    "CallStage",
+    "CaseStage",
+    "Defaults",
+    "Diagnostic",
+    "DocumentError",
+    "EmptyStage",
+    "ForEachStage",
+    "Job",
+    "Loaded",
+    "Match",
+    "MatrixError",
+    "OnLocal",
+    "OperatorStage",
+    "ParallelStage",
+    "Param",
+    "ParamError",
+    "PyStage",
+    "RaiseStage",
+    "Retry",
+    "Rule",
+    "RunsOn",
+    "Stage",
+    "Strategy",
+    "TriggerStage",
+    "UntilStage",
+    "VirtualPyStage",
+    "Workflow",
+    "coerce",
+    "coerce_all",
+    "diagnostics_to_json",
+    "expand",
+    "is_ours",
+    "json_schema",
+    "load",
+    "render_diagnostics",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Give the public ``name``, importing its module the first time."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, also those not imported yet."""
+    return sorted({*globals(), *__all__})

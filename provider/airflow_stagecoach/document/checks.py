@@ -1,0 +1,387 @@
+"""What the models alone cannot see: needs, cycles, ids, the size of a matrix, and every expression."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach import expressions
+from airflow_stagecoach.document.diagnostics import did_you_mean, found
+from airflow_stagecoach.document.fields import check_id, has_expression
+from airflow_stagecoach.document.matrix import MatrixError, expand
+from airflow_stagecoach.document.naming import stage_ids, task_ids
+from airflow_stagecoach.document.planner import calls_status
+from airflow_stagecoach.document.problems import Problem
+from airflow_stagecoach.document.python_code import syntax_fault
+from airflow_stagecoach.document.scopes import Scopes, within, without_secrets, without_status
+from airflow_stagecoach.document.stages import (
+    NOT_NESTED,
+    ApprovalStage,
+    CaseStage,
+    EmptyStage,
+    ForEachStage,
+    ParallelStage,
+    PyStage,
+    RaiseStage,
+    TriggerStage,
+    UntilStage,
+    VirtualPyStage,
+)
+from airflow_stagecoach.expressions import Kind, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic_core import PydanticCustomError
+
+    from airflow_stagecoach.document.jobs import Job
+    from airflow_stagecoach.document.source import Path
+    from airflow_stagecoach.document.stages import Stage
+    from airflow_stagecoach.document.workflow import Workflow
+
+#: Nested stages deeper than this are a mistake, and tasks of their own read better.
+MAX_NESTING = 8
+
+
+def check_workflow(
+    workflow: Workflow,
+    prefix: Path,
+    *,
+    max_legs: int = 1024,
+    damaged: frozenset[tuple[str | int, ...]] = frozenset(),
+) -> list[Problem]:
+    """Every fault of a workflow whose models are right.
+
+    ``prefix`` is the path from the root of the document to the workflow, ``max_legs`` Airflow's
+    ``max_map_length``, ``damaged`` the parts that were left out because they could not be read.
+    """
+    return _Check(workflow, prefix, max_legs, damaged).run()
+
+
+class _Check:
+    """The checks of one workflow."""
+
+    def __init__(self, workflow: Workflow, prefix: Path, max_legs: int, damaged: frozenset[Any]) -> None:
+        self.workflow = workflow
+        self.prefix = prefix
+        self.max_legs = max_legs
+        self.damaged = damaged
+        self.scopes = Scopes(workflow, damaged)
+        self.problems: list[Problem] = []
+
+    def run(self) -> list[Problem]:
+        self._needs()
+        self.expressions(self.workflow.env, self.scopes.workflow(), ("env",))
+        for name, job in self.workflow.jobs.items():
+            self._job(job, ("jobs", name))
+        return self.problems
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        path: Path,
+        hint: str | None = None,
+        *,
+        on_key: bool = False,
+        span: tuple[int, int] | None = None,
+    ) -> None:
+        """Note a fault."""
+        self.problems.append(Problem(code, message, (*self.prefix, *path), hint, on_key, span))
+
+    def raised(self, error: PydanticCustomError, path: Path) -> None:
+        """Note a fault that a validator raised."""
+        context = error.context or {}
+        self.add(context["code"], context["message"], path, context["hint"])
+
+    # -- jobs --------------------------------------------------------------------------------------------
+
+    def _needs(self) -> None:
+        jobs = self.workflow.jobs
+        for name, job in jobs.items():
+            for index, need in enumerate(job.needs or ()):
+                path = ("jobs", name, "needs", index)
+                if need == name:
+                    self.add("needs-cycle", f"job '{name}' needs itself", path)
+                elif (
+                    need not in jobs and ("jobs",) not in self.damaged and ("jobs", need) not in self.damaged
+                ):
+                    hint = did_you_mean(need, jobs, f"the jobs are {', '.join(jobs)}")
+                    self.add(
+                        "unknown-need", f"job '{name}' needs '{need[:60]}', which does not exist", path, hint
+                    )
+        for cycle in cycles(
+            {name: [n for n in job.needs or () if n in jobs and n != name] for name, job in jobs.items()}
+        ):
+            shown = " -> ".join([*cycle, cycle[0]])
+            path = ("jobs", cycle[0], "needs", (jobs[cycle[0]].needs or [""]).index(cycle[1]))
+            self.add(
+                "needs-cycle", f"these jobs wait for each other: {shown}", path, "remove one of these needs"
+            )
+
+    def _job(self, job: Job, path: Path) -> None:
+        before = self.scopes.job(job, matrix=False)
+        leg = self.scopes.job(job, matrix=True)
+        self.expressions(job.name, without_secrets(before, "a name"), (*path, "name"))
+        self.condition(job.condition, without_status(before, status=True), (*path, "if"))
+        if job.condition is not None and job.trigger_rule is not None and self._status(job.condition):
+            message = "an `if` with status functions replaces the trigger rule, so both cannot stand together"
+            hint = "remove trigger-rule, or write the `if` without success(), failure(), always() and cancelled()"
+            self.add("bad-combination", message, (*path, "trigger-rule"), hint, on_key=True)
+        if job.strategy is not None:
+            self._strategy(job, before, (*path, "strategy"))
+        if job.runs_on is not None:
+            self.expressions(job.runs_on.with_, leg, (*path, "runs-on", "with"))
+        self.expressions(job.env, leg, (*path, "env"))
+        self._list(job, job.stages, leg, (*path, "stages"), 0)
+        outputs = without_secrets(self.scopes.job(job, matrix=True, stages=job.stages), "outputs")
+        self.expressions(job.outputs, outputs, (*path, "outputs"), stored="outputs")
+
+    def _status(self, condition: str | bool) -> bool:
+        try:
+            return calls_status(condition)
+        except expressions.ExpressionSyntaxError:
+            return False
+
+    def _strategy(self, job: Job, scope: Scope, path: Path) -> None:
+        strategy = job.strategy
+        assert strategy is not None
+        stored = without_secrets(scope, "a matrix")
+        self.expressions(strategy.matrix, stored, (*path, "matrix"), stored="a matrix")
+        self.expressions(strategy.include, stored, (*path, "include"), stored="a matrix")
+        self.expressions(strategy.exclude, stored, (*path, "exclude"), stored="a matrix")
+        self.expressions(strategy.max_parallel, scope, (*path, "max-parallel"))
+        axes, include, exclude = strategy.axes(), strategy.entries("include"), strategy.entries("exclude")
+        places = {
+            key: ("matrix", key) if isinstance(strategy.matrix, dict) and key in strategy.matrix else (key,)
+            for key in ("include", "exclude")
+        }
+        if any(has_expression(part) for part in (axes, include, exclude)):
+            if isinstance(axes, dict) and isinstance(exclude, list):
+                self._excluded_axes(axes, exclude, (*path, *places["exclude"]))
+            return
+        if exclude and not axes:
+            self.add(
+                "bad-matrix",
+                "there is nothing to exclude without a matrix",
+                (*path, *places["exclude"]),
+                on_key=True,
+            )
+            return
+        try:
+            expand(axes, include, exclude, limit=self.max_legs)
+        except MatrixError as error:
+            place = (*places.get(str(error.path[0]), (error.path[0],)), *error.path[1:]) if error.path else ()
+            hint = error.hint
+            code = "bad-matrix"
+            if len(error.path) == 1:
+                code, hint = (
+                    "too-many-legs",
+                    "the limit is Airflow's [core] max_map_length; make several jobs of it",
+                )
+            elif error.path[0] == "exclude":
+                hint = did_you_mean(str(error.path[-1]), axes or (), f"the axes are {', '.join(axes or ())}")
+            self.add(code, str(error), (*path, *place), hint, on_key=True)
+
+    def _excluded_axes(self, axes: dict[str, Any], exclude: list[Any], path: Path) -> None:
+        for index, entry in enumerate(exclude):
+            for axis in entry if isinstance(entry, dict) else ():
+                if axis not in axes:
+                    hint = did_you_mean(axis, axes, f"the axes are {', '.join(axes)}")
+                    message = f"the matrix has no axis '{axis}' to exclude"
+                    self.add("bad-matrix", message, (*path, index, axis), hint, on_key=True)
+
+    # -- stages ------------------------------------------------------------------------------------------
+
+    def _list(self, job: Job, stages: Sequence[Stage], scope: Scope, path: Path, depth: int) -> None:
+        """A list of stages, of a job or nested; ``scope`` is that of the place around it."""
+        if depth > MAX_NESTING:
+            self.add("too-deep", f"stages are nested deeper than {MAX_NESTING} levels", path)
+            return
+        self._ids(job, stages, path, nested=depth > 0)
+        outer = scope.contexts.get("stages")
+        for index, stage in enumerate(stages):
+            own = self.scopes.stages(job, stages[:index], stages[index + 1 :])
+            if depth and isinstance(own, expressions.Record) and isinstance(outer, expressions.Record):
+                own = expressions.Record(
+                    {**outer.fields, **own.fields},
+                    noun="stage",
+                    closed=own.closed and outer.closed,
+                    unavailable={**outer.unavailable, **own.unavailable},
+                )
+            self._stage(job, stage, within(scope, stages=own), (*path, index), depth)
+
+    def _ids(self, job: Job, stages: Sequence[Stage], path: Path, *, nested: bool) -> None:
+        from pydantic_core import PydanticCustomError
+
+        ids = stage_ids(stages)
+        matrix_only = Scope(
+            {"matrix": self.scopes.matrix(job)},
+            unavailable=dict.fromkeys(
+                ("params", "stages", "needs", "jobs", "env", "vars", "secrets", "conn", "run", "strategy"),
+                "the id of a stage may hold expressions over `matrix` only",
+            ),
+        )
+        first: dict[str, int] = {}
+        for index, (stage, own) in enumerate(zip(stages, ids, strict=True)):
+            if stage.id is not None and has_expression(stage.id):
+                self.expressions(stage.id, matrix_only, (*path, index, "id"), code="bad-id")
+            elif stage.id is not None:
+                try:
+                    check_id(stage.id, "stage")
+                except PydanticCustomError as error:
+                    self.raised(error, (*path, index, "id"))
+            if own in first:
+                message = (
+                    f"two stages have the id '{own[:60]}', the other is stage {first[own] + 1} of this list"
+                )
+                hint = (
+                    "give one of them another id"
+                    if stage.id
+                    else f"give it an id of its own: id: {own[:50]}-2"
+                )
+                self.add("duplicate-id", message, (*path, index, "id" if stage.id else "name"), hint)
+            first.setdefault(own, index)
+        if not nested:
+            assert len(task_ids(stages)) == len(stages)
+
+    def _stage(self, job: Job, stage: Stage, scope: Scope, path: Path, depth: int) -> None:
+        if depth and stage.kind in NOT_NESTED:
+            message = f"{stage.kind} stages cannot stand inside another stage"
+            self.add("not-nested", message, (*path, stage.kind), "make it a stage of the job", on_key=True)
+        self.expressions(stage.name, without_secrets(scope, "a name"), (*path, "name"), stored="a name")
+        self.condition(stage.condition, without_status(scope, status=True), (*path, "if"))
+        self.expressions(stage.env, scope, (*path, "env"))
+        result = within(without_secrets(scope, "outputs"), outputs=Kind.ANYTHING)
+        self.expressions(stage.outputs, result, (*path, "outputs"), stored="outputs")
+        self._kind(stage, scope, path)
+        for place, children in stage.children():
+            self._list(job, children, within(scope, **_inner(stage)), (*path, *place), depth + 1)
+
+    def _kind(self, stage: Stage, scope: Scope, path: Path) -> None:
+        """The keys of the kind."""
+        nested = {"parallel", "stages", "match"}
+        # What these hold ends in logs, in outputs, in the conf of a run, or in the UI.
+        shown: dict[type[Stage], dict[str, str]] = {
+            EmptyStage: {"echo": "the log"},
+            RaiseStage: {"raise": "an error message"},
+            ForEachStage: {"foreach": "the items of foreach, which are outputs"},
+            UntilStage: {"item": "the item of until, which is an output"},
+            CaseStage: {"case": "the case, which is an output"},
+            TriggerStage: {"params": "the params of a run"},
+            ApprovalStage: {"approval": "what the UI shows"},
+        }
+        places = shown.get(type(stage), {})
+        for key, value in stage.spec_fields().items():
+            written = key.replace("_", "-")
+            place = (*path, written)
+            if key in nested:
+                continue
+            if key == "until":
+                inner = within(scope, item=Kind.ANYTHING, loop=Kind.NUMBER)
+                self.condition(value, inner, place)
+            elif written in places:
+                self.expressions(
+                    value, without_secrets(scope, places[written]), place, stored=places[written]
+                )
+            else:
+                self.expressions(value, scope, place, jinja=key != "run")
+        if isinstance(stage, PyStage) and not (isinstance(stage, VirtualPyStage) and stage.version):
+            bad = syntax_fault(stage.run)
+            if bad is not None:
+                self.add("bad-python", bad[0], (*path, "run"), span=bad[1])
+        if isinstance(stage, TriggerStage) and stage.trigger in (self.workflow.dag_id, self.workflow.name):
+            message = f"workflow '{stage.trigger}' triggers itself, without end"
+            self.add("triggers-itself", message, (*path, "trigger"), "trigger another workflow")
+        if isinstance(stage, CaseStage):
+            for index, entry in enumerate(stage.match):
+                self.expressions(entry.case, scope, (*path, "match", index, "case"))
+
+    # -- expressions -------------------------------------------------------------------------------------
+
+    def expressions(
+        self,
+        value: Any,
+        scope: Scope,
+        path: Path,
+        *,
+        stored: str | None = None,
+        code: str = "bad-expression",
+        jinja: bool = True,
+    ) -> None:
+        """Every expression inside a value; ``stored`` says where a password would be seen."""
+        if value is None or not has_template(value):
+            return
+        problems = expressions.check(value, scope, jinja=jinja)
+        for problem in problems:
+            self.add(code, problem.message, (*path, *problem.path), problem.hint, span=problem.span)
+        if stored is not None and not problems:
+            for reference in expressions.references(value):
+                if (
+                    reference
+                    and reference[0] == "conn"
+                    and (len(reference) < 3 or reference[2] in ("password", "extra", None))
+                ):
+                    message = f"the password of a connection would be stored in {stored}"
+                    self.add("secret", message, path, "use it in `env`")
+
+    def condition(self, value: str | bool | None, scope: Scope, path: Path) -> None:
+        """A condition: its names, and a boolean where it is constant."""
+        if value is None or isinstance(value, bool):
+            return
+        problems = expressions.check(value, scope, condition=True)
+        for problem in problems:
+            self.add(
+                "bad-expression", problem.message, (*path, *problem.path), problem.hint, span=problem.span
+            )
+        if problems or expressions.references(value, condition=True) or expressions.status_functions(value):
+            return
+        try:
+            expressions.evaluate_condition(value, {})
+        except expressions.ExpressionError as error:
+            self.add("bad-condition", error.message, path, error.hint, span=error.span)
+
+
+def has_template(value: Any) -> bool:
+    """Whether a value may hold an expression at all."""
+    if isinstance(value, str):
+        return "${{" in value
+    if isinstance(value, dict):
+        return any(has_template(item) for item in value.values())
+    return isinstance(value, list) and any(has_template(item) for item in value)
+
+
+def _inner(stage: Stage) -> dict[str, Kind]:
+    """The contexts that a nested stage gives to its stages."""
+    if isinstance(stage, (ForEachStage, UntilStage)):
+        return {"item": Kind.ANYTHING, "loop": Kind.NUMBER}
+    if isinstance(stage, ParallelStage):
+        return {"branch": Kind.TEXT}
+    return {"case": Kind.ANYTHING}
+
+
+def cycles(graph: dict[str, list[str]]) -> list[list[str]]:
+    """One cycle of each knot of a graph, each from its first node in the order of ``graph``."""
+    state: dict[str, int] = {}
+    result: list[list[str]] = []
+    for root in graph:
+        if root in state:
+            continue
+        trail: list[str] = [root]
+        stack = [iter(graph[root])]
+        state[root] = 1
+        while stack:
+            for node in stack[-1]:
+                if node not in state:
+                    state[node] = 1
+                    trail.append(node)
+                    stack.append(iter(graph[node]))
+                    break
+                if state[node] == 1:
+                    result.append(trail[trail.index(node) :])
+            else:
+                state[trail.pop()] = 2
+                stack.pop()
+    return result
+
+
+__all__ = ["check_workflow", "found"]

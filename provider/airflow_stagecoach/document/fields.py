@@ -1,0 +1,486 @@
+"""The base of all models, and the kinds of values their keys take.
+
+Every fault is raised in our own words (:func:`fault`), so nobody ever reads pydantic's. Keys are kebab-case,
+snake_case is the same key; an unknown key, an explicit null or a key written twice is a fault of its own and
+hides no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from airflow_stagecoach.document.diagnostics import DocumentError, did_you_mean, found, one_of
+from airflow_stagecoach.document.durations import parse_duration
+from airflow_stagecoach.document.problems import Problem, problems_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Ids of jobs and stages (DESIGN, "Rules of detail" 1).
+ID_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]*"
+_ID = re.compile(ID_PATTERN)
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def fault(
+    code: str,
+    message: str,
+    hint: str | None = None,
+    *,
+    on_key: bool = False,
+    span: tuple[int, int] | None = None,
+) -> PydanticCustomError:
+    """A fault of the value that a validator looks at; raise it, or give it to :class:`Faults`."""
+    return PydanticCustomError(
+        "stagecoach",
+        "{message}",
+        {"code": code, "message": message, "hint": hint, "on_key": on_key, "span": span},
+    )
+
+
+class Faults:
+    """Collects the faults of one value, so that none hides another."""
+
+    def __init__(self) -> None:
+        self._details: list[InitErrorDetails] = []
+
+    def add(self, error: PydanticCustomError, *path: str | int) -> None:
+        """Note a fault at ``path`` below the value."""
+        self._details.append(InitErrorDetails(type=error, loc=path, input=None))
+
+    def add_all(self, error: ValidationError, *path: str | int) -> None:
+        """Note all faults of a nested model that stands at ``path``."""
+        for detail in error.errors(include_url=False, include_input=False):
+            problem = detail.get("ctx") or {}
+            if detail["type"] == "stagecoach":
+                self.add(PydanticCustomError("stagecoach", "{message}", problem), *path, *detail["loc"])
+            else:
+                self.add(fault("bad-value", detail["msg"]), *path, *detail["loc"])
+
+    def check(self, validate: Callable[[Any], Any], value: Any, *path: str | int) -> Any:
+        """``validate(value)``, or None after noting its faults at ``path``."""
+        try:
+            return validate(value)
+        except PydanticCustomError as error:
+            self.add(error, *path)
+        except ValidationError as error:
+            self.add_all(error, *path)
+        return None
+
+    def raise_any(self) -> None:
+        """Raise all faults noted, if there are any."""
+        if self._details:
+            raise ValidationError.from_exception_data("document", self._details)
+
+
+class _Construct(type(BaseModel)):  # type: ignore[misc] # pydantic's metaclass has no public name
+    """Makes a model built in Python raise :class:`DocumentError` in place of pydantic's error."""
+
+    if not TYPE_CHECKING:
+
+        def __call__(cls, *args, **kwargs):
+            try:
+                return super().__call__(*args, **kwargs)
+            except ValidationError as error:
+                problems = problems_of(error)
+            raise DocumentError([problem.without_position() for problem in problems])
+
+
+def kebab(name: str) -> str:
+    """The spelling in a document of a field."""
+    return name.rstrip("_").replace("_", "-")
+
+
+class Model(BaseModel, metaclass=_Construct):
+    """A map of a document: closed, kebab-case or snake_case, every fault in words for its author."""
+
+    model_config = ConfigDict(
+        extra="forbid", populate_by_name=True, alias_generator=kebab, validate_default=False
+    )
+
+    #: What the map is called in messages.
+    noun: ClassVar[str] = "map"
+    #: Keys that people bring from other tools -> what to write here.
+    habits: ClassVar[Mapping[str, str]] = {}
+    #: Keys that may be written with nothing after the colon.
+    nullable: ClassVar[frozenset[str]] = frozenset({"desc"})
+
+    _line: int = PrivateAttr(default=1)
+
+    @classmethod
+    def keys(cls) -> dict[str, str]:
+        """Spelling in a document -> field name, in order."""
+        return {field.alias or name: name for name, field in cls.model_fields.items()}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, data: Any, handler: Callable[[Any], Self], info: ValidationInfo) -> Self:
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, dict):
+            shown = one_of(f"'{key}'" for key in list(cls.keys())[:4])
+            raise fault(
+                "wrong-type",
+                f"expected {article(cls.noun)} (a map with keys such as {shown}), found {found(data)}",
+            )
+        written = isinstance(info.context, dict)
+        faults = Faults()
+        clean = cls._take_keys(data, faults, written=written)
+        for name, field in cls.model_fields.items():
+            if field.is_required() and name not in clean and name not in faults_keys(faults):
+                faults.add(fault("missing-key", f"{article(cls.noun)} needs '{field.alias}'", on_key=True))
+        model: Self | None = None
+        try:
+            model = handler(clean)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False, include_input=False):
+                if detail["type"] == "stagecoach":
+                    faults.add(PydanticCustomError("stagecoach", "{message}", detail["ctx"]), *detail["loc"])
+                elif detail["type"] != "missing":
+                    faults.add(fault("bad-value", detail["msg"]), *detail["loc"])
+        faults.raise_any()
+        assert model is not None
+        if written:
+            lines: dict[int, int] = info.context.get("lines", {})  # type: ignore[union-attr] # a dict, see above
+            model._line = lines.get(id(data), 1)
+        return model
+
+    @classmethod
+    def _take_keys(cls, data: dict[Any, Any], faults: Faults, *, written: bool) -> dict[str, Any]:
+        """The known keys of ``data`` by field name; notes unknown keys, nulls and keys written twice."""
+        names = {}
+        for alias, name in cls.keys().items():
+            names[alias.replace("-", "_")] = name
+            names[name] = name
+        clean: dict[str, Any] = {}
+        first: dict[str, str] = {}
+        for key, value in data.items():
+            text = str(key)
+            name = names.get(text.replace("-", "_"))
+            if name is None:
+                faults.add(fault("unknown-key", *cls.unknown_key(text, data), on_key=True), text)
+            elif name in first:
+                message = f"'{text}' and '{first[name]}' are the same key"
+                faults.add(fault("duplicate-key", message, "remove one of the two", on_key=True), text)
+            else:
+                first[name] = text
+                if value is not None or text.replace("_", "-") in cls.nullable:
+                    clean[name] = value
+                elif written:
+                    hint = "give it a value, or remove the key"
+                    faults.add(fault("null-value", f"'{text}' has no value", hint, on_key=True), text)
+                    clean_default(cls, name, clean)
+        return clean
+
+    @classmethod
+    def unknown_key(cls, key: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Message and hint for a key that this model does not have."""
+        habit = cls.habits.get(key.replace("_", "-"))
+        expected = f"the keys of {article(cls.noun)} are {', '.join(cls.keys())}"
+        return f"unknown key '{key}' in {article(cls.noun)}", habit or did_you_mean(key, cls.keys(), expected)
+
+
+def clean_default(cls: type[Model], name: str, clean: dict[str, Any]) -> None:
+    """A required key without a value is one fault, not two: nothing is put in its place."""
+
+
+def faults_keys(faults: Faults) -> set[str]:
+    """The fields that a fault was noted for."""
+    return {str(detail["loc"][0]).replace("-", "_") for detail in faults._details if detail.get("loc")}
+
+
+def article(noun: str) -> str:
+    """``a job``, ``an empty stage``."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
+# -- the kinds of values ---------------------------------------------------------------------------------
+
+
+def text_value(value: Any) -> str:
+    """A text; a number or boolean is refused and shown in quotes."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, str):
+        return value
+    hint = None
+    if isinstance(value, (bool, int, float)):
+        hint = f'put it in quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
+    elif (
+        isinstance(value, dict)
+        and len(value) == 1
+        and isinstance(next(iter(value.values())), dict | type(None))
+    ):
+        hint = 'a value that begins with {{ must stand in quotes: "{{ ds }}"'
+    raise fault("wrong-type", f"expected text, found {found(value)}", hint)
+
+
+def filled_text(value: Any) -> str:
+    """A text that is not blank."""
+    text = text_value(value)
+    if not text.strip():
+        raise fault("empty-value", "expected text, found an empty one")
+    return text
+
+
+def bool_value(value: Any) -> bool:
+    """``true`` or ``false``; the words of YAML 1.1 are explained."""
+    if isinstance(value, bool):
+        return value
+    words = {
+        "yes": "true",
+        "on": "true",
+        "y": "true",
+        "1": "true",
+        "no": "false",
+        "off": "false",
+        "n": "false",
+        "0": "false",
+    }
+    meant = words.get(str(value).lower()) or (
+        str(value).lower() if str(value).lower() in ("true", "false") else None
+    )
+    hint = f"write {meant}, without quotes" if meant else None
+    raise fault("wrong-type", f"expected true or false, found {found(value)}", hint)
+
+
+def whole_number(low: int, high: int) -> Callable[[Any], int]:
+    """A validator for a whole number within limits."""
+
+    def validate(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            meant = str(value).strip() if isinstance(value, str) else ""
+            hint = (
+                f"write {int(meant)}, without quotes" if re.fullmatch(r"\d{1,9}", meant, re.ASCII) else None
+            )
+            raise fault(
+                "wrong-type", f"expected a whole number from {low} to {high}, found {found(value)}", hint
+            )
+        if not low <= value <= high:
+            raise fault("out-of-range", f"expected a whole number from {low} to {high}, found {value}")
+        return value
+
+    return validate
+
+
+def number(low: float, high: float) -> Callable[[Any], float]:
+    """A validator for a number within limits."""
+
+    def validate(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise fault("wrong-type", f"expected a number from {low:g} to {high:g}, found {found(value)}")
+        if not low <= value <= high:
+            raise fault("out-of-range", f"expected a number from {low:g} to {high:g}, found {value}")
+        return value
+
+    return validate
+
+
+def has_expression(value: Any) -> bool:
+    """Whether ``${{`` (not the literal ``$${{``) stands anywhere in a value."""
+    if isinstance(value, str):
+        return "${{" in value and re.search(r"(?<!\$)\$\{\{", value) is not None
+    if isinstance(value, Mapping):
+        return any(has_expression(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(has_expression(item) for item in value)
+    return False
+
+
+def or_expression(validate: Callable[[Any], Any], what: str) -> Callable[[Any], Any]:
+    """A validator for a value that may be one whole expression instead."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str):
+            if has_expression(value):
+                return value
+            inner = re.fullmatch(r"\{\{(.*)\}\}", value.strip(), re.DOTALL)
+            hint = f"an expression is written ${{{{{inner.group(1)}}}}}" if inner else None
+            if inner:
+                raise fault("wrong-type", f"expected {what} or an expression, found {found(value)}", hint)
+        return validate(value)
+
+    return check
+
+
+def duration_value(value: Any) -> float:
+    """Seconds of a duration."""
+    if has_expression(value):
+        raise fault("wrong-type", "a duration must be known when the document is loaded, found an expression")
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        hint = None
+        if isinstance(value, str) and re.fullmatch(r"\d+:\d+(:\d+)?", value.strip()):
+            hint = "write 1h30m for an hour and a half"
+        raise fault("bad-duration", f"{error}, found {found(value)}", hint) from None
+
+
+def condition_value(value: Any) -> str | bool:
+    """``if``: an expression with or without braces, or a boolean."""
+    if isinstance(value, (bool, str)):
+        if isinstance(value, str) and not value.strip():
+            raise fault("empty-value", "expected a condition, found an empty text")
+        return value
+    raise fault("wrong-type", f"expected a condition (an expression, true or false), found {found(value)}")
+
+
+def list_of(validate: Callable[[Any], Any], what: str, *, single: bool = True) -> Callable[[Any], list[Any]]:
+    """A validator for a list; ``single`` accepts one value in place of a list of one."""
+
+    def check(value: Any) -> list[Any]:
+        if single and isinstance(value, (str, Enum)):
+            value = [value]
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+            raise fault("wrong-type", f"expected a list of {what}, found {found(value)}")
+        faults = Faults()
+        items = [faults.check(validate, item, index) for index, item in enumerate(value)]
+        faults.raise_any()
+        return items
+
+    return check
+
+
+def plain_data(value: Any) -> Any:
+    """A value that JSON can hold: a Python ``range`` or tuple becomes a list, a path or date its text."""
+    if value is None or isinstance(value, (str, bool, int, float)) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, Enum):
+        return plain_data(value.value)
+    if isinstance(value, Mapping):
+        faults = Faults()
+        result = {str(key): faults.check(plain_data, item, str(key)) for key, item in value.items()}
+        faults.raise_any()
+        return result
+    if isinstance(value, (list, tuple, set, frozenset, range)) or hasattr(value, "__next__"):
+        faults = Faults()
+        items = [faults.check(plain_data, item, index) for index, item in enumerate(value)]
+        faults.raise_any()
+        return items
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise fault("wrong-type", f"expected data that JSON can hold, found {found(value)}")
+
+
+def map_value(value: Any) -> dict[str, Any]:
+    """A map of any values; its keys are the author's and stay as written."""
+    if not isinstance(value, Mapping):
+        raise fault("wrong-type", f"expected a map of names and values, found {found(value)}")
+    result: dict[str, Any] = plain_data(value)
+    faults = Faults()
+    for key in result:
+        if not key.strip():
+            faults.add(fault("empty-value", "a name is empty", on_key=True), key)
+    faults.raise_any()
+    return result
+
+
+def env_value(value: Any) -> dict[str, Any]:
+    """Environment variables: names that a shell knows, values that are text, numbers or booleans."""
+    result = map_value(value)
+    faults = Faults()
+    for name, item in result.items():
+        if not _ENV_NAME.fullmatch(name):
+            message = f"'{name[:60]}' is no name for an environment variable"
+            faults.add(
+                fault(
+                    "bad-name", message, "use letters, digits and _, not beginning with a digit", on_key=True
+                ),
+                name,
+            )
+        if isinstance(item, (dict, list)):
+            hint = "write it as text, or as ${{ toJson(...) }}"
+            faults.add(
+                fault("wrong-type", f"an environment variable is text, found {found(item)}", hint), name
+            )
+    faults.raise_any()
+    return result
+
+
+def variables_value(value: Any) -> dict[str, Any]:
+    """Variables of a Python stage: names that Python accepts."""
+    import keyword
+
+    result = map_value(value)
+    faults = Faults()
+    for name in result:
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
+            fitting = re.sub(r"\W", "_", name)
+            hint = f"write {fitting}" if fitting.isidentifier() and not keyword.iskeyword(fitting) else None
+            faults.add(
+                fault("bad-name", f"'{name[:60]}' is no name for a Python variable", hint, on_key=True), name
+            )
+    faults.raise_any()
+    return result
+
+
+def check_id(value: Any, noun: str) -> str:
+    """An id of a job or stage without expressions."""
+    text = text_value(value)
+    if text.startswith("__"):
+        raise fault("bad-id", f"the id of a {noun} may not begin with two underscores")
+    if not _ID.fullmatch(text):
+        fitting = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")
+        fitting = f"_{fitting}" if fitting[:1].isdigit() else fitting
+        hint = "use letters, digits, - and _, beginning with a letter or _"
+        raise fault(
+            "bad-id", f"'{text[:60]}' is no id for a {noun}", f"{hint}: {fitting[:60]}" if fitting else hint
+        )
+    if len(text) > 100:
+        raise fault("bad-id", f"the id of a {noun} may have at most 100 characters")
+    return text
+
+
+_ANY_MAP: dict[str, Any] = {"type": "object"}
+_SCALARS = ["string", "number", "boolean", "null"]
+
+Text = Annotated[str, PlainValidator(text_value), WithJsonSchema({"type": "string"})]
+FilledText = Annotated[str, PlainValidator(filled_text), WithJsonSchema({"type": "string", "minLength": 1})]
+Flag = Annotated[bool, PlainValidator(bool_value), WithJsonSchema({"type": "boolean"})]
+Duration = Annotated[
+    float,
+    PlainValidator(duration_value),
+    WithJsonSchema(
+        {"type": ["number", "string"], "minimum": 0, "description": "seconds, or 90s, 10m, 1h30m, 2d, PT10M"}
+    ),
+]
+Condition = Annotated[
+    str | bool, PlainValidator(condition_value), WithJsonSchema({"type": ["string", "boolean"]})
+]
+Names = Annotated[
+    list[str],
+    PlainValidator(list_of(filled_text, "texts")),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+Data = Annotated[dict[str, Any], PlainValidator(map_value), WithJsonSchema(_ANY_MAP)]
+Env = Annotated[
+    dict[str, Any],
+    PlainValidator(env_value),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "additionalProperties": {"type": _SCALARS},
+        }
+    ),
+]
+Variables = Annotated[dict[str, Any], PlainValidator(variables_value), WithJsonSchema(_ANY_MAP)]
+
+__all__ = ["Problem"]

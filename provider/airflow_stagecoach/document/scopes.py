@@ -1,0 +1,249 @@
+"""Which names an expression may use at each place of a document.
+
+The one list of contexts and their fields; docs/reference.md repeats it from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_stagecoach.document.fields import has_expression
+from airflow_stagecoach.document.naming import stage_ids
+from airflow_stagecoach.document.planner import axis_names
+from airflow_stagecoach.expressions import Kind, Record, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from airflow_stagecoach.document.jobs import Job
+    from airflow_stagecoach.document.stages import Stage
+    from airflow_stagecoach.document.workflow import Workflow
+    from airflow_stagecoach.expressions import Shape
+
+#: ``run.<field>``: facts of the run and of this try.
+RUN_FIELDS: dict[str, Kind] = {
+    "id": Kind.TEXT,
+    "type": Kind.TEXT,
+    "dag_id": Kind.TEXT,
+    "task_id": Kind.TEXT,
+    "map_index": Kind.NUMBER,
+    "try_number": Kind.NUMBER,
+    "logical_date": Kind.DATE,
+    "data_interval_start": Kind.DATE,
+    "data_interval_end": Kind.DATE,
+    "run_after": Kind.DATE,
+    "start_date": Kind.DATE,
+    "ds": Kind.TEXT,
+    "ds_nodash": Kind.TEXT,
+    "ts": Kind.TEXT,
+    "ts_nodash": Kind.TEXT,
+}
+#: ``needs.<job>.<field>`` and ``jobs.<job>.<field>``.
+JOB_FIELDS = ("result", "outcome", "state", "outputs", "legs", "stages")
+#: ``stages.<id>.<field>``.
+STAGE_FIELDS = ("outputs", "result", "state", "outcome", "error")
+#: ``strategy.<field>``.
+STRATEGY_FIELDS: dict[str, Kind] = {
+    "job-index": Kind.NUMBER,
+    "job-total": Kind.NUMBER,
+    "max-parallel": Kind.ANYTHING,
+    "fail-fast": Kind.BOOLEAN,
+}
+
+_PARAM_KINDS = {
+    "str": Kind.TEXT,
+    "int": Kind.NUMBER,
+    "float": Kind.NUMBER,
+    "decimal": Kind.NUMBER,
+    "bool": Kind.BOOLEAN,
+    "date": Kind.DATE,
+    "datetime": Kind.DATE,
+    "map": Kind.MAP,
+    "array": Kind.LIST,
+}
+
+_NESTED_ONLY = {
+    "item": "it exists only inside foreach and until",
+    "loop": "it exists only inside foreach and until",
+    "branch": "it exists only inside parallel",
+    "case": "it exists only inside case",
+    "outputs": "it exists only in the `outputs` of a stage",
+}
+
+
+def kind_of(values: Iterable[Any]) -> Kind:
+    """The one kind of all values, else anything."""
+    kinds = {_kind(value) for value in values}
+    return kinds.pop() if len(kinds) == 1 else Kind.ANYTHING
+
+
+def _kind(value: Any) -> Kind:
+    if has_expression(value):
+        return Kind.ANYTHING
+    if isinstance(value, bool):
+        return Kind.BOOLEAN
+    if isinstance(value, (int, float)):
+        return Kind.NUMBER
+    if isinstance(value, str):
+        return Kind.TEXT
+    if isinstance(value, list):
+        return Kind.LIST
+    return Kind.MAP if isinstance(value, dict) else Kind.ANYTHING
+
+
+class Scopes:
+    """The scopes of one workflow.
+
+    ``damaged`` names what could not be read (paths below the workflow): names that hang on it are not judged.
+    """
+
+    def __init__(self, workflow: Workflow, damaged: frozenset[tuple[str | int, ...]] = frozenset()) -> None:
+        self._workflow = workflow
+        self._damaged = damaged
+        self._ancestors = ancestors(workflow.jobs)
+        self._base: dict[str, Shape] = {
+            "params": self._params(),
+            "env": Kind.ANYTHING,
+            "vars": Kind.ANYTHING,
+            "secrets": Kind.ANYTHING,
+            "conn": Kind.ANYTHING,
+            "run": Record(RUN_FIELDS, noun="field of run"),
+        }
+
+    def workflow(self) -> Scope:
+        """At the top of the workflow: before any job."""
+        reason = "this is the same for every job"
+        gone = dict.fromkeys(("matrix", "strategy", "stages", "needs", "jobs"), reason)
+        return Scope(self._base, unavailable={**_NESTED_ONLY, **gone})
+
+    def job(
+        self, job: Job, *, matrix: bool, stages: Sequence[Stage] | None = None, status: bool = False
+    ) -> Scope:
+        """Around the stages of a job; ``matrix`` inside a leg, ``stages`` the ones that ended."""
+        contexts: dict[str, Shape] = {**self._base, **self._others(job)}
+        unavailable = dict(_NESTED_ONLY)
+        if matrix:
+            contexts["matrix"] = self.matrix(job)
+            contexts["strategy"] = Record(STRATEGY_FIELDS, noun="field of strategy")
+        else:
+            for name in ("matrix", "strategy"):
+                unavailable[name] = "this is evaluated once, before the matrix"
+        if stages is not None:
+            contexts["stages"] = self.stages(job, stages, ())
+        else:
+            unavailable["stages"] = "this is evaluated before the stages"
+        return Scope(contexts, unavailable=unavailable, status=status)
+
+    def stages(self, job: Job, earlier: Sequence[Stage], later: Sequence[Stage]) -> Shape:
+        """``stages``: the earlier ones of the list; later ones exist, but not yet."""
+        if ("jobs", job.id, "stages") in self._damaged:
+            return Kind.ANYTHING
+        ids = stage_ids([*earlier, *later])
+        record: Shape = Record(dict.fromkeys(STAGE_FIELDS, Kind.ANYTHING), noun="field of a stage")
+        before, after = ids[: len(earlier)], ids[len(earlier) :]
+        return Record(
+            {name: record for name in before if "${{" not in name},
+            noun="stage",
+            closed=not any("${{" in name for name in before),
+            unavailable={name: "it runs later" for name in after if name not in before},
+        )
+
+    def matrix(self, job: Job) -> Shape:
+        """``matrix``: the axes of the job."""
+        if ("jobs", job.id, "strategy") in self._damaged:
+            return Kind.ANYTHING
+        if job.strategy is None:
+            return Record({}, noun="matrix axis")
+        names = axis_names(job.strategy)
+        if names is None:
+            return Kind.ANYTHING
+        axes = job.strategy.axes() or {}
+        include = job.strategy.entries("include") or []
+        kinds: dict[str, Shape] = {}
+        for name in names:
+            values = axes.get(name, [])
+            more = [entry[name] for entry in include if name in entry]
+            kinds[name] = Kind.ANYTHING if isinstance(values, str) else kind_of([*values, *more])
+        return Record(kinds, noun="matrix axis")
+
+    def _params(self) -> Shape:
+        params = self._workflow.params
+        if params is None or ("params",) in self._damaged:
+            return Kind.ANYTHING
+        kinds: dict[str, Shape] = {}
+        for name, param in params.items():
+            if ("params", name) in self._damaged:
+                kinds[name] = Kind.ANYTHING
+            else:
+                kinds[name] = (
+                    _PARAM_KINDS[param.type] if param.type != "choice" else kind_of(param.options or ())
+                )
+        return Record(kinds, noun="param")
+
+    def _others(self, job: Job) -> dict[str, Shape]:
+        """``needs`` and ``jobs`` of a job."""
+        jobs, name = self._workflow.jobs, job.id or ""
+        if ("jobs",) in self._damaged or ("jobs", name, "needs") in self._damaged:
+            return {"needs": Kind.ANYTHING, "jobs": Kind.ANYTHING}
+        direct = [need for need in dict.fromkeys(job.needs or ()) if need in jobs]
+        far = [other for other in jobs if other in self._ancestors[name]]
+        return {
+            "needs": Record(
+                {other: self._job(jobs[other]) for other in direct},
+                noun="job",
+                unavailable={
+                    other: f"job '{name}' does not need it" for other in jobs if other not in direct
+                },
+            ),
+            "jobs": Record(
+                {other: self._job(jobs[other]) for other in far},
+                noun="job",
+                unavailable={
+                    other: f"it need not end before job '{name}' starts" for other in jobs if other not in far
+                },
+            ),
+        }
+
+    def _job(self, job: Job) -> Shape:
+        if ("jobs", job.id) in self._damaged:
+            return Kind.ANYTHING
+        fields: dict[str, Shape] = dict.fromkeys(JOB_FIELDS, Kind.ANYTHING)
+        fields.update(result=Kind.TEXT, outcome=Kind.TEXT, state=Kind.TEXT, legs=Kind.LIST)
+        if job.outputs is not None and ("jobs", job.id, "outputs") not in self._damaged:
+            fields["outputs"] = Record(dict.fromkeys(job.outputs, Kind.ANYTHING), noun="output")
+        return Record(fields, noun="field of a job")
+
+
+def within(scope: Scope, **contexts: Shape) -> Scope:
+    """The scope with more contexts."""
+    unavailable = {name: reason for name, reason in scope.unavailable.items() if name not in contexts}
+    return Scope({**scope.contexts, **contexts}, unavailable=unavailable, status=scope.status)
+
+
+def without_status(scope: Scope, *, status: bool) -> Scope:
+    """The scope with or without the status functions."""
+    return Scope(scope.contexts, unavailable=scope.unavailable, status=status)
+
+
+def without_secrets(scope: Scope, where: str) -> Scope:
+    """The scope for a place that is stored or shown."""
+    contexts = {name: shape for name, shape in scope.contexts.items() if name != "secrets"}
+    reason = f"a secret would be stored in {where}, use it in `env`"
+    return Scope(contexts, unavailable={**scope.unavailable, "secrets": reason}, status=scope.status)
+
+
+def ancestors(jobs: Mapping[str, Job]) -> dict[str, set[str]]:
+    """Direct and indirect needs of each job, cycles and unknown names included only once."""
+    result: dict[str, set[str]] = {}
+    for name in jobs:
+        seen: set[str] = set()
+        stack = list(jobs[name].needs or ())
+        while stack:
+            other = stack.pop()
+            if other in seen or other not in jobs:
+                continue
+            seen.add(other)
+            stack += jobs[other].needs or ()
+        result[name] = seen
+    return result

@@ -1,0 +1,478 @@
+"""YAML text to plain values with positions, under limits.
+
+libyaml composes the nodes (they carry their positions anyway); values are built from them by our own rules:
+YAML 1.2 booleans (only ``true`` and ``false``), no timestamps, keys are always the text as written. Positions
+are looked up only when something is wrong, except for the line of each map that the plan keeps.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from airflow_stagecoach.document.diagnostics import Diagnostic
+
+try:
+    from yaml import CSafeLoader as _BaseLoader
+except ImportError:  # PyYAML without libyaml
+    from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment] # the same interface, slower
+
+#: Bytes of a file, levels of nesting, values after every alias is expanded, characters of a key.
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+MAX_KEY = 256
+#: Whole numbers beyond 64 bits reach neither JSON consumers nor databases unharmed.
+MAX_INT = 2**63 - 1
+#: A file with more syntax errors or duplicate keys is not listed to the end.
+MAX_DIAGNOSTICS = 100
+
+Path = tuple["str | int", ...]
+
+
+class _Loader(_BaseLoader):
+    """libyaml's loader with the implicit types of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's way
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+    list("-+0123456789."),
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["<"])
+
+
+class Text:
+    """The lines of a document, and the offset of a place in it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        # The line breaks that YAML knows, so that numbers agree with libyaml's marks.
+        self._starts = [0, *(m.end() for m in re.finditer(r"\r\n|[\n\r\x85\u2028\u2029]", text))]
+
+    def line(self, number: int) -> str:
+        """Line ``number`` (from 1) without its line break; empty past the end."""
+        if not 1 <= number <= len(self._starts):
+            return ""
+        end = self._starts[number] if number < len(self._starts) else len(self.text)
+        return self.text[self._starts[number - 1] : end].rstrip("\r\n\x85\u2028\u2029")
+
+    def offset(self, line: int, column: int) -> int:
+        """The offset of a line and column, both from 0 as libyaml counts them."""
+        start = self._starts[line] if line < len(self._starts) else len(self.text)
+        return min(start + column, len(self.text))
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """Line and column, both from 1, of an offset."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+
+@dataclass
+class Document:
+    """One ``---`` part of a file: its value and the node it came from."""
+
+    value: Any
+    node: Node | None
+
+
+@dataclass
+class Source:
+    """A file as read: its documents and what was wrong with the YAML itself."""
+
+    file: str
+    text: Text
+    documents: list[Document] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    #: Every map built from YAML -> its line, from 1.
+    lines: dict[int, int] = field(default_factory=dict)
+
+    def diagnostic(
+        self, code: str, message: str, start: int, end: int, hint: str | None = None, path: Path = ()
+    ) -> Diagnostic:
+        """A diagnostic for the offsets ``start`` to ``end`` of the text; a longer span ends with its first line."""
+        line, column = self.text.place(start)
+        shown = self.text.line(line)
+        end_line, end_column = self.text.place(max(end, start))
+        if end_line != line:
+            end_column = len(shown.rstrip()) + 1
+        return Diagnostic(
+            code=code,
+            message=message,
+            file=self.file,
+            line=line,
+            column=column,
+            end_column=max(end_column, column + 1),
+            hint=hint,
+            source_line=shown,
+            path=path,
+        )
+
+    def add(self, code: str, message: str, start: int, end: int, hint: str | None = None) -> None:
+        """Note a fault of the YAML itself."""
+        if len(self.diagnostics) < MAX_DIAGNOSTICS:
+            self.diagnostics.append(self.diagnostic(code, message, start, end, hint))
+
+    def span(self, node: Node) -> tuple[int, int]:
+        """The offsets of a node in the text."""
+        start = self.text.offset(node.start_mark.line, node.start_mark.column)
+        end = self.text.offset(node.end_mark.line, node.end_mark.column)
+        # A block ends where the next thing begins: give the blank end back.
+        while end > start and self.text.text[end - 1].isspace():
+            end -= 1
+        return start, max(end, start)
+
+
+def read(data: str | bytes, file: str, *, max_bytes: int = MAX_BYTES) -> Source:
+    """The documents of a YAML text or file content, each with its nodes, and every fault of the YAML.
+
+    Never raises for what the text holds. A fault in one ``---`` document does not hide the others.
+    """
+    size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "surrogatepass"))
+    if size > max_bytes:
+        source = Source(file, Text(""))
+        source.diagnostics.append(
+            Diagnostic(
+                "too-large",
+                f"the file has {size} bytes, the limit is {max_bytes}",
+                file,
+                hint="move data out of the document, for instance into a file beside it",
+            )
+        )
+        return source
+    if isinstance(data, bytes):
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            source = Source(file, Text(""))
+            source.diagnostics.append(
+                Diagnostic(
+                    "encoding", "the file is UTF-16, expected UTF-8", file, hint="save the file as UTF-8"
+                )
+            )
+            return source
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            source = Source(file, Text(data.decode("utf-8", "replace")))
+            start = len(data[: error.start].decode("utf-8", "replace"))
+            message = f"byte 0x{data[error.start]:02x} is not UTF-8"
+            source.add("encoding", message, start, start + 1, "save the file as UTF-8")
+            return source
+    else:
+        text = data
+    source = Source(file, Text(text.removeprefix("\ufeff")))
+    text = source.text.text
+    bad = _NOT_YAML.search(text)
+    if bad is not None:
+        message = f"character U+{ord(bad.group()):04X} is not allowed in YAML"
+        source.add(
+            "yaml-syntax",
+            message,
+            bad.start(),
+            bad.end(),
+            "remove it; in double quotes it may be written \\x..",
+        )
+        return source
+    nodes = _compose_all(text, source)
+    budget = _Budget(source)
+    for node in nodes:
+        if node is None:
+            source.documents.append(Document(None, None))
+        elif budget.fits(node):
+            source.documents.append(Document(_Builder(source).build(node), node))
+    return source
+
+
+_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_BOUNDARY = re.compile(r"^---(?=[ \t\r\n]|$)", re.MULTILINE)
+
+
+def _compose_all(text: str, source: Source) -> list[Node | None]:
+    """The root nodes of all documents; where the stream has a fault, each document is tried on its own."""
+    try:
+        return _compose(text, source)
+    except yaml.YAMLError as error:
+        bounds = [0, *(match.start() for match in _BOUNDARY.finditer(text)), len(text)]
+        parts = [(a, text[a:b]) for a, b in zip(bounds, bounds[1:], strict=False) if text[a:b].strip()]
+        if len(parts) < 2:
+            _syntax_error(error, source)
+            return []
+    nodes: list[Node | None] = []
+    for start, part in parts[:MAX_DIAGNOSTICS]:
+        before = source.text.place(start)[0] - 1
+        try:
+            nodes += _compose("\n" * before + part, source)
+        except yaml.YAMLError as error:
+            _syntax_error(error, source)
+    return nodes
+
+
+def _compose(text: str, source: Source) -> list[Node | None]:
+    _check_depth(text, source)
+    loader = _Loader(text)
+    nodes: list[Node | None] = []
+    try:
+        while loader.check_node():
+            nodes.append(loader.get_node())
+    finally:
+        loader.dispose()
+    return nodes
+
+
+class _TooDeep(yaml.MarkedYAMLError):
+    """Nesting beyond the limit, found before any recursive code sees it."""
+
+
+def _check_depth(text: str, source: Source) -> None:
+    """Refuse deep nesting from the event stream: composing is recursive C code without a limit of its own."""
+    bound = text.count("[") + text.count("{")
+    if bound <= MAX_DEPTH:
+        longest = max((match.end() - match.start() for match in _INDENT.finditer(text)), default=0)
+        if 2 * longest + bound <= MAX_DEPTH:
+            return
+    depth = 0
+    loader = _Loader(text)
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise _TooDeep(None, None, f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    finally:
+        loader.dispose()
+
+
+_INDENT = re.compile(r"^[ \-?:\t]+", re.MULTILINE)
+
+_HINTS = (
+    ("'\\t'", "indent with spaces, YAML allows no tab there"),
+    ("mapping values are not allowed", "quote a value that holds ': ', or check the indentation"),
+    ("could not find expected ':'", "a key needs a colon and a space after it: `key: value`"),
+    ("'%'", "quote a text that begins with %"),
+    ("'@'", 'quote a text that begins with @, for instance "@daily"'),
+    ("'`'", "quote a text that begins with a backtick"),
+    ("undefined alias", "an anchor (&name) must stand before its alias (*name), in the same document"),
+    ("block end", "check the indentation: entries of one map or list begin in the same column"),
+    ("block mapping", "check the indentation: entries of one map or list begin in the same column"),
+    ("flow", "check that every bracket, brace and quote is closed; quote a text that begins with {{ or [ "),
+    ("quoted scalar", "close the quote"),
+)
+
+
+def _syntax_error(error: yaml.YAMLError, source: Source) -> None:
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    context = " ".join(str(getattr(error, "context", None) or "").split())
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    start = source.text.offset(mark.line, mark.column) if mark is not None else 0
+    if isinstance(error, _TooDeep):
+        source.add("too-deep", problem, start, start + 1)
+        return
+    whole = f"{context}: {problem}" if context else problem
+    hint = next((hint for word, hint in _HINTS if word in whole), None)
+    if "\t" in source.text.line(source.text.place(start)[0])[: source.text.place(start)[1] + 1].split("#")[0]:
+        hint = _HINTS[0][1]
+    source.add("yaml-syntax", f"this is not YAML: {whole}", start, start + 1, hint)
+
+
+class _Budget:
+    """Counts values and depth as if every alias were written out, without writing it out."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._measured: dict[int, tuple[int, int]] = {}
+        self._open: set[int] = set()
+        self._total = 0
+
+    def fits(self, root: Node) -> bool:
+        """Whether a document is within the limits; notes why not."""
+        try:
+            size, depth = self._measure(root)
+        except RecursionError:
+            size, depth = 0, MAX_DEPTH + 1
+        except _Endless as endless:
+            start, end = self._source.span(endless.node)
+            self._source.add("alias-loop", "an alias stands inside its own anchor", start, end)
+            return False
+        self._total += size
+        start, _ = self._source.span(root)
+        if depth > MAX_DEPTH:
+            self._source.add("too-deep", f"nested deeper than {MAX_DEPTH} levels", start, start + 1)
+            return False
+        if self._total > MAX_NODES:
+            message = f"the document has more than {MAX_NODES} values once its aliases are written out"
+            self._source.add("too-many-values", message, start, start + 1)
+            return False
+        return True
+
+    def _measure(self, node: Node) -> tuple[int, int]:
+        if isinstance(node, ScalarNode):
+            return 1, 0
+        key = id(node)
+        known = self._measured.get(key)
+        if known is not None:
+            return known
+        if key in self._open:
+            raise _Endless(node)
+        self._open.add(key)
+        size, depth = 1, 0
+        children = node.value if isinstance(node, SequenceNode) else [n for pair in node.value for n in pair]
+        for child in children:
+            child_size, child_depth = self._measure(child)
+            size += child_size
+            depth = max(depth, child_depth)
+        self._open.discard(key)
+        self._measured[key] = size, depth + 1
+        return size, depth + 1
+
+
+class _Endless(Exception):
+    """An alias to something that is not finished yet."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__("endless")
+        self.node = node
+
+
+_TAG = "tag:yaml.org,2002:"
+
+
+class _Builder:
+    """Builds the value of one document; faults become diagnostics and the value null."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._built: dict[int, Any] = {}
+
+    def build(self, node: Node) -> Any:
+        """The value of a node: dict, list, str, int, float, bool or None."""
+        if isinstance(node, ScalarNode):
+            return self._scalar(node)
+        key = id(node)
+        if key in self._built:
+            return self._built[key]
+        value: Any
+        if isinstance(node, SequenceNode):
+            if node.tag != _TAG + "seq":
+                self._bad_tag(node)
+            value = [self.build(child) for child in node.value]
+        else:
+            value = self._map(node)
+        self._built[key] = value
+        return value
+
+    def _map(self, node: MappingNode) -> dict[str, Any]:
+        if node.tag != _TAG + "map":
+            self._bad_tag(node)
+        value: dict[str, Any] = {}
+        seen: dict[str, Node] = {}
+        merged: list[Any] = []
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                start, end = self._source.span(key_node)
+                hint = "quote a text that begins with {{ or [" if start else None
+                self._source.add("bad-key", "a key must be text, found a map or list", start, end, hint)
+                continue
+            if key_node.tag == _TAG + "merge":
+                merged.append((key_node, self.build(value_node)))
+                continue
+            key: str = key_node.value
+            if len(key) > MAX_KEY:
+                start, end = self._source.span(key_node)
+                self._source.add("bad-key", f"a key may have at most {MAX_KEY} characters", start, end)
+                continue
+            if key in seen:
+                first, column = self._source.text.place(self._source.span(seen[key])[0])
+                start, end = self._source.span(key_node)
+                self._source.add(
+                    "duplicate-key",
+                    f"key '{key}' stands twice in this map, first in line {first}, column {column}",
+                    start,
+                    end,
+                    "remove one of the two",
+                )
+                continue
+            seen[key] = key_node
+            value[key] = self.build(value_node)
+        for key_node, other in merged:
+            for part in other if isinstance(other, list) else [other]:
+                if not isinstance(part, dict):
+                    start, end = self._source.span(key_node)
+                    self._source.add("bad-key", "'<<' merges a map, or a list of maps", start, end)
+                    continue
+                for name, item in part.items():
+                    value.setdefault(name, item)
+        self._source.lines[id(value)] = node.start_mark.line + 1
+        return value
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        tag, text = node.tag, node.value
+        if tag == _TAG + "str":
+            return text
+        if tag == _TAG + "bool" and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if tag == _TAG + "null":
+            return None
+        if tag == _TAG + "int":
+            return self._int(node)
+        if tag == _TAG + "float":
+            return self._float(node)
+        if tag == _TAG + "merge":
+            return text
+        self._bad_tag(node)
+        return None
+
+    def _int(self, node: ScalarNode) -> int | None:
+        text = node.value
+        try:
+            number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) <= 40 else MAX_INT + 1
+        except ValueError:
+            self._bad_tag(node)
+            return None
+        if abs(number) > MAX_INT:
+            message = "a whole number may have at most 64 bits"
+            self._source.add(
+                "bad-number", message, *self._source.span(node), "quote it, so that it stays text"
+            )
+            return None
+        return number
+
+    def _float(self, node: ScalarNode) -> float | None:
+        try:
+            number = float(node.value) if len(node.value) <= 400 else float("inf")
+        except ValueError:
+            number = float("nan")
+        if number != number or number in (float("inf"), float("-inf")):
+            message = "infinite numbers and 'not a number' cannot be stored"
+            self._source.add(
+                "bad-number", message, *self._source.span(node), "quote it, so that it stays text"
+            )
+            return None
+        return number
+
+    def _bad_tag(self, node: Node) -> None:
+        start, end = self._source.span(node)
+        shown = node.tag.replace(_TAG, "!!")[:60]
+        self._source.add("yaml-tag", f"tag '{shown}' is not allowed here", start, end, "remove the tag")
