@@ -206,6 +206,7 @@ def test_clean_up_runs_rarely_and_only_after_a_write(folder: Path, monkeypatch: 
 
 
 def test_key_depends_on_content_and_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache_module._meaning.cache_clear()
     key = cache_key(b"text")
     assert key == cache_key(b"text")
     assert key != cache_key(b"text ")

@@ -16,9 +16,12 @@ from airflow.sdk import get_parsing_context
 
 from airflow_stagecoach.factory import build_dag
 from airflow_stagecoach.importer.cache import default_cache
-from airflow_stagecoach.importer.documents import Document, load_document
+from airflow_stagecoach.importer.documents import load_document
+from airflow_stagecoach.importer.owners import Owner, find_other_owner
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import DAG
 
     from airflow_stagecoach.document.plan import WorkflowPlan
@@ -44,6 +47,7 @@ def build_document(
     bundle_path: str | os.PathLike[str] | None = None,
     bundle_name: str | None = None,
     data: bytes | None = None,
+    taken: Mapping[str, str] | None = None,
 ) -> Built:
     """Build the DAGs of a document.
 
@@ -52,6 +56,7 @@ def build_document(
     :param bundle_name: the name of the bundle. With both, a DAG id that another document already
         has is an error that names both documents.
     :param data: the content, where it was read already
+    :param taken: DAG id -> document, of the documents that were built before
     :return: DAGs and errors; nothing about a document is ever raised
     """
     name = relative_path(path, bundle_path)
@@ -66,8 +71,12 @@ def build_document(
         if wanted is not None and plan["dag_id"] != wanted:
             continue
         try:
+            other = (taken or {}).get(plan["dag_id"])
             if wanted is None and bundle_path is not None and bundle_name is not None:
-                _refuse_other_documents_id(plan, document, name, str(bundle_path), bundle_name)
+                owner = Owner(bundle_name, str(bundle_path), str(document.path))
+                other = find_other_owner(plan["dag_id"], owner, default_cache())
+            if other is not None:
+                raise DuplicateDagIdError(plan, name, relative_path(other, bundle_path))
             dag = build_dag(plan, fileloc=str(path))
         except DuplicateDagIdError as error:
             problems.append(str(error))
@@ -107,19 +116,9 @@ def describe_build_failure(name: str, plan: WorkflowPlan, error: Exception) -> s
 class DuplicateDagIdError(ValueError):
     """Another document has the DAG id."""
 
-    def __init__(self, dag_id: str, name: str, line: int, other: str) -> None:
+    def __init__(self, plan: WorkflowPlan, name: str, other: str) -> None:
         super().__init__(
-            f"{name}:{line}:1: workflow '{dag_id}' is also defined in {other} [duplicate-dag-id]\n"
+            f"{name}:{plan['line']}:1: workflow '{plan['dag_id']}' is also defined in {other} [duplicate-dag-id]\n"
             "hint: give one of the two another name; until then only the other document's DAG runs"
         )
 
-
-def _refuse_other_documents_id(
-    plan: WorkflowPlan, document: Document, name: str, bundle_path: str, bundle_name: str
-) -> None:
-    from airflow_stagecoach.importer.owners import Owner, find_other_owner
-
-    owner = Owner(bundle_name, bundle_path, str(document.path))
-    other = find_other_owner(plan["dag_id"], owner, default_cache())
-    if other is not None:
-        raise DuplicateDagIdError(plan["dag_id"], name, plan["line"], relative_path(other, bundle_path))

@@ -173,7 +173,7 @@ def _meaning() -> bytes:
     """
     parts = [f"{PLAN_FORMAT} {__version__}"]
     package = Path(__file__).parent.parent
-    for folder in (package / "document", package / "expressions"):
+    for folder in (package / "document", package / "expressions", package / "importer"):
         with contextlib.suppress(OSError):
             for file in sorted(os.scandir(folder), key=lambda file: file.name):
                 if file.name.endswith(".py"):

@@ -73,18 +73,12 @@ def load_workflows(
     dags = {}
     files: dict[str, str] = {}
     problems = []
+    base = root if root.is_dir() else root.parent
     for path in _documents(root):
-        built = build_document(path, bundle_path=root if root.is_dir() else root.parent)
+        built = build_document(path, bundle_path=base, taken=files)
         if built.report:
             problems.append(built.report)
         for dag in built.dags:
-            if dag.dag_id in dags:
-                problems.append(
-                    f"{relative_path(path, root)}: workflow '{dag.dag_id}' is also defined in "
-                    f"{relative_path(files[dag.dag_id], root)} [duplicate-dag-id]\n"
-                    "hint: give one of the two another name; until then only the other document's DAG runs"
-                )
-                continue
             dags[dag.dag_id] = dag
             files[dag.dag_id] = path
     _write_index(root, files)
@@ -120,7 +114,7 @@ def _build_one(path: str, dag_id: str, root: Path) -> DAG | None:
         return None
     if all(plan["dag_id"] != dag_id for plan in document.plans):
         return None
-    built = build_document(path, bundle_path=root)
+    built = build_document(path, bundle_path=root if root.is_dir() else root.parent)
     if not built.dags:
         raise DocumentLoadError(f"\n\n{built.report}")
     return built.dags[0]

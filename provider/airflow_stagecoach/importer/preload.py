@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import airflow_stagecoach.factory
 import airflow_stagecoach.importer.build
-import airflow_stagecoach.importer.owners
 import airflow_stagecoach.operators
 
 __all__ = ["airflow_stagecoach"]

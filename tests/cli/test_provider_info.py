@@ -1,0 +1,53 @@
+"""What Airflow is told about the package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import airflow
+import jsonschema
+
+from airflow_stagecoach.get_provider_info import get_provider_info
+
+
+def test_satisfies_airflows_schema() -> None:
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_everything_named_is_there() -> None:
+    info = get_provider_info()
+    for group in ("operators", "triggers"):
+        for entry in info[group]:
+            for module in entry["python-modules"]:
+                import_module(module)
+    for path in info["cli"] + info.get("extra-links", []):
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(import_module(module), name))
+
+
+def test_entry_point() -> None:
+    (found,) = [
+        point for point in entry_points(group="apache_airflow_provider") if "stagecoach" in point.value
+    ]
+    assert found.load()() == get_provider_info()
+
+
+def test_costs_no_imports() -> None:
+    code = (
+        "import sys, __future__, typing; before = set(sys.modules); "
+        "import airflow_stagecoach.get_provider_info; print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "['airflow_stagecoach', 'airflow_stagecoach.get_provider_info']"
+
+
+def test_configuration_option_has_its_default() -> None:
+    from airflow.configuration import conf
+
+    assert conf.get("stagecoach", "cache_folder") == ""

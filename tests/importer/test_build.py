@@ -1,0 +1,105 @@
+"""From a document to DAGs: every error told, nothing raised, only what is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from importer_documents import workflow
+
+from airflow_stagecoach.importer import build
+from airflow_stagecoach.importer.build import build_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_stagecoach.importer.cache import PlanCache
+
+
+def test_every_workflow_of_a_file_with_its_place(folder: Path, cache: PlanCache) -> None:
+    path = folder / "sub" / "a.yaml"
+    path.parent.mkdir()
+    path.write_text(workflow("a") + workflow("b"))
+    built = build_document(path, bundle_path=folder, bundle_name="bundle")
+    assert [dag.dag_id for dag in built.dags] == ["a", "b"]
+    assert {dag.fileloc for dag in built.dags} == {str(path)}
+    assert {dag.relative_fileloc for dag in built.dags} == {"sub/a.yaml"}
+    assert built.report == ""
+
+
+def test_bad_workflow_beside_a_good_one(folder: Path, cache: PlanCache) -> None:
+    path = folder / "a.yaml"
+    path.write_text(workflow("bad", bad=True) + workflow("good"))
+    built = build_document(path, bundle_path=folder, bundle_name="bundle")
+    assert [dag.dag_id for dag in built.dags] == ["good"]
+    assert built.report.startswith("a.yaml:7:11: ")
+    assert (built.line, built.column) == (7, 11)
+
+
+def test_only_the_workflow_that_a_worker_asks_for(
+    folder: Path, cache: PlanCache, parse_for: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "a.yaml"
+    path.write_text(workflow("a") + workflow("b"))
+    asked: list[str] = []
+    original = build.build_dag
+
+    def build_dag(plan: Any, **arguments: Any) -> Any:
+        asked.append(plan["dag_id"])
+        return original(plan, **arguments)
+
+    monkeypatch.setattr(build, "build_dag", build_dag)
+    parse_for("b")
+    built = build_document(path, bundle_path=folder, bundle_name="bundle")
+    assert [dag.dag_id for dag in built.dags] == asked == ["b"]
+    parse_for("somewhere-else")
+    assert build_document(path, bundle_path=folder, bundle_name="bundle").dags == []
+
+
+def test_workflow_that_airflow_refuses(
+    folder: Path, cache: PlanCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "a.yaml"
+    path.write_text(workflow("first") + workflow("second"))
+    original = build.build_dag
+
+    def build_dag(plan: Any, **arguments: Any) -> Any:
+        if plan["dag_id"] == "second":
+            raise RuntimeError("no such pool")
+        return original(plan, **arguments)
+
+    monkeypatch.setattr(build, "build_dag", build_dag)
+    built = build_document(path, bundle_path=folder, bundle_name="bundle")
+    assert [dag.dag_id for dag in built.dags] == ["first"]
+    assert "a.yaml:8:1: workflow 'second' cannot become a DAG: RuntimeError: no such pool" in built.report
+    assert "Traceback" in built.report
+    assert built.line == 8
+
+
+def test_two_documents_with_one_dag_id(
+    folder: Path, cache: PlanCache, parse_for: Callable[[str], None]
+) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (folder / name).write_text(workflow("same") + workflow(f"own-{name[0]}"))
+    first = build_document(folder / "a.yaml", bundle_path=folder, bundle_name="bundle")
+    second = build_document(folder / "b.yaml", bundle_path=folder, bundle_name="bundle")
+    assert [dag.dag_id for dag in first.dags] == ["same", "own-a"]
+    assert [dag.dag_id for dag in second.dags] == ["own-b"]
+    assert second.report.startswith("b.yaml:1:1: workflow 'same' is also defined in a.yaml [duplicate-dag-id]")
+    # A worker was told which file to read, and a bag without a bundle is nobody's installation.
+    assert len(build_document(folder / "b.yaml").dags) == 2
+    parse_for("same")
+    assert len(build_document(folder / "b.yaml", bundle_path=folder, bundle_name="bundle").dags) == 1
+
+
+def test_document_that_cannot_be_read(folder: Path, cache: PlanCache) -> None:
+    built = build_document(folder / "gone.yaml", bundle_path=folder)
+    assert (built.dags, built.report) == ([], "gone.yaml: cannot be read: No such file or directory")
+
+
+def test_outside_the_bundle_the_path_is_whole(folder: Path, cache: PlanCache, tmp_path: Path) -> None:
+    path = folder / "a.yaml"
+    path.write_text(workflow("a"))
+    (dag,) = build_document(path, bundle_path=tmp_path / "elsewhere").dags
+    assert dag.relative_fileloc == str(path)
