@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_stagecoach.expressions._check import check
+from typing import TYPE_CHECKING, Any
+
 from airflow_stagecoach.expressions._conditions import evaluate_condition, status_functions
 from airflow_stagecoach.expressions._errors import ExpressionError, ExpressionSyntaxError
 from airflow_stagecoach.expressions._evaluate import evaluate
@@ -23,6 +24,9 @@ from airflow_stagecoach.expressions._templates import (
     render_jinja,
 )
 from airflow_stagecoach.expressions._values import to_text
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.expressions._check import check
 
 __all__ = [
     "Expression",
@@ -55,3 +59,12 @@ __all__ = [
     "status_functions",
     "to_text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Checks are only made while a document is loaded; what runs stages does not pay for them.
+    if name == "check":
+        from airflow_stagecoach.expressions._check import check
+
+        return check
+    raise AttributeError("module '{}' has no attribute '{}'".format(__name__, name))

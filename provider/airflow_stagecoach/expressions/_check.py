@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from airflow_stagecoach.expressions._conditions import explain_boolean
 from airflow_stagecoach.expressions._errors import ExpressionError, ExpressionSyntaxError, did_you_mean
-from airflow_stagecoach.expressions._evaluate import (
-    evaluate,
+from airflow_stagecoach.expressions._evaluate import evaluate
+from airflow_stagecoach.expressions._explain import (
+    explain_boolean,
     explain_order,
     explain_unknown_filter,
     explain_unknown_function,
@@ -167,8 +167,7 @@ class _Checker:
             message = "'{}' is not available here: {}".format(node.name, self.scope.unavailable[node.name])
             self.note(node, message)
         else:
-            message, _, _, hint = explain_unknown_name(node.name, dict(self.scope.contexts))
-            self.note(node, message, hint)
+            self.note(node, *explain_unknown_name(node.name, self.scope.contexts))
         return Kind.ANYTHING
 
     def path_shape(self, node: Path) -> Shape:
@@ -248,8 +247,7 @@ class _Checker:
             self.shape(argument)
         function = find_function(node.function)
         if function is None:
-            message, _, _, hint = explain_unknown_function(node.function)
-            self.note(node, message, hint)
+            self.note(node, *explain_unknown_function(node.function))
             return Kind.ANYTHING
         problem = function.count_problem(len(node.arguments))
         if problem is not None:
@@ -349,8 +347,7 @@ class _Checker:
                 continue
             allowed = (Kind.NUMBER, Kind.TEXT, Kind.LIST) if operator == "+" else (Kind.NUMBER,)
             if kind is not other or kind not in allowed:
-                message, _, _, hint = explain_kinds(operator, kind, other)
-                self.note(node, message, hint)
+                self.note(node, *explain_kinds(operator, kind, other))
                 return Kind.ANYTHING
         return kind
 

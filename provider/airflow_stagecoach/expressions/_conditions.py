@@ -6,10 +6,10 @@ from typing import Any, Mapping
 
 from airflow_stagecoach.expressions._errors import ExpressionError
 from airflow_stagecoach.expressions._evaluate import evaluate, is_discreet
+from airflow_stagecoach.expressions._explain import explain_boolean
 from airflow_stagecoach.expressions._functions import STATUS_FUNCTIONS
 from airflow_stagecoach.expressions._nodes import Call, Node, children
 from airflow_stagecoach.expressions._parser import parse_condition
-from airflow_stagecoach.expressions._scope import Kind
 from airflow_stagecoach.expressions._values import describe, kind_of, to_text
 
 #: Longest value that an error shows, in characters.
@@ -42,8 +42,10 @@ def evaluate_condition(source: Any, contexts: Mapping[str, Any]) -> bool:
     )
 
 
-def status_functions(condition: str | bool) -> set[str]:
+def status_functions(condition: str | bool | None) -> set[str]:
     """Give which of ``success``, ``failure``, ``always`` and ``cancelled`` a condition calls.
+
+    :param condition: as for ``evaluate_condition``; None, for no condition, calls none
 
     :raises ExpressionSyntaxError: the condition is no expression
     """
@@ -59,21 +61,6 @@ def _status_functions(node: Node) -> set[str]:
     for child in children(node):
         found |= _status_functions(child)
     return found
-
-
-def explain_boolean(kind: Kind, written: str) -> str:
-    """Say how to make a condition of a value of this kind; ``written`` is how the document writes it."""
-    if not written or len(written) > _SHOWN:
-        written = "x"
-    if kind is Kind.NUMBER:
-        return "compare it, as in: {} != 0".format(written)
-    if kind is Kind.TEXT:
-        return "compare it, as in: {} == 'yes'".format(written)
-    if kind is Kind.NULL:
-        return "compare it, as in: {} != null".format(written)
-    if kind in (Kind.LIST, Kind.MAP):
-        return "compare its length, as in: len({}) > 0".format(written)
-    return "compare it, as in: {} > datetime.now()".format(written)
 
 
 def _show(value: Any) -> str:

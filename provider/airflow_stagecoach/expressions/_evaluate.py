@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NoReturn
 
-from airflow_stagecoach.expressions._errors import ExpressionError, did_you_mean
-from airflow_stagecoach.expressions._filters import FILTERS, find_registered, registered_filters
-from airflow_stagecoach.expressions._functions import FUNCTIONS, find_function
+from airflow_stagecoach.expressions._errors import ExpressionError
+from airflow_stagecoach.expressions._explain import (
+    explain_order,
+    explain_unknown_filter,
+    explain_unknown_function,
+    explain_unknown_name,
+)
+from airflow_stagecoach.expressions._filters import FILTERS, find_registered
+from airflow_stagecoach.expressions._functions import find_function
 from airflow_stagecoach.expressions._lookup import MissingError, get_all, get_field, get_index
 from airflow_stagecoach.expressions._nodes import (
     Arithmetic,
@@ -155,9 +161,9 @@ class Evaluation:
             pass
         if node.optional:
             return None
-        raise ExpressionError(*explain_unknown_name(node.name, self.contexts)).at(
-            self.source, node.start, node.end
-        )
+        # Only a plain dict is asked for its names: another map may be lazy.
+        known = self.contexts if isinstance(self.contexts, dict) else ()
+        return self.fail(node, *explain_unknown_name(node.name, known))
 
     def path(self, node: Path) -> Any:
         """Give what a path leads to. After ``.*`` every step applies to each value that has it."""
@@ -219,12 +225,10 @@ class Evaluation:
         """Call a function."""
         function = find_function(node.function)
         if function is None:
-            raise ExpressionError(*explain_unknown_function(node.function)).at(
-                self.source, node.start, node.end
-            )
+            self.fail(node, *explain_unknown_function(node.function))
         problem = function.count_problem(len(node.arguments))
         if problem is not None:
-            raise ExpressionError(problem).at(self.source, node.start, node.end)
+            self.fail(node, problem)
         arguments = [self.value(argument) for argument in node.arguments]
         try:
             return function.call(self, *arguments)
@@ -382,63 +386,3 @@ _HANDLERS: dict[type[Node], Callable[[Evaluation, Any], Any]] = {
     MapLiteral: Evaluation.map_literal,
     Text: Evaluation.quoted,
 }
-
-
-# -- messages that evaluation and checks share: message, source, span, hint
-
-
-def explain_unknown_name(name: str, known: Any) -> tuple[str, str, None, str | None]:
-    """Give the arguments of the error for a name that is no context; ``known`` is asked only if a dict."""
-    message = "unknown name '{}'".format(name)
-    names = [word for word in known if not str(word).startswith("__")] if isinstance(known, dict) else []
-    head = name.split("-")[0]
-    if "-" in name and head in names:
-        return (
-            message,
-            "",
-            None,
-            "a hyphen belongs to the name; to subtract write: {}".format(name.replace("-", " - ")),
-        )
-    if name in FUNCTIONS:
-        return message, "", None, "it is a function: write {}()".format(name)
-    hint = did_you_mean(name, names)
-    if hint is None or hint.startswith("known"):
-        hint = "; ".join(filter(None, ("a text stands in quotes: '{}'".format(name), hint)))
-    return message, "", None, hint
-
-
-def explain_unknown_function(name: str) -> tuple[str, str, None, str | None]:
-    """Give the arguments of the error for a function that does not exist."""
-    message = "unknown function '{}'".format(name)
-    if name in FILTERS or find_registered(name) is not None:
-        return message, "", None, "it is a filter: write value | {}".format(name)
-    owner, _, last = name.rpartition(".")
-    if owner and (last in FILTERS or last in FUNCTIONS):
-        how = "{} | {}".format(owner, last) if last in FILTERS else "{}({})".format(last, owner)
-        return message, "", None, "values have no methods; write: " + how
-    return message, "", None, did_you_mean(name, FUNCTIONS)
-
-
-def explain_unknown_filter(name: str) -> tuple[str, str | None]:
-    """Give message and hint of the error for a filter that does not exist."""
-    message = "unknown filter '{}'".format(name)
-    function = find_function(name)
-    if function is not None:
-        return message, "it is a function: write {}(value)".format(function.name)
-    return message, did_you_mean(name, [*FILTERS, *registered_filters()]) or "write || for 'or'"
-
-
-def explain_order(left: Kind, right: Kind, left_text: str, right_text: str) -> str | None:
-    """Say how to compare two kinds that have no order; the texts are how the operands are written."""
-    kinds = {left, right}
-    text = left_text if left is Kind.TEXT else right_text
-    if kinds == {Kind.NUMBER, Kind.TEXT}:
-        return "write int({0}) or float({0}) to compare numbers".format(text)
-    if kinds == {Kind.DATE, Kind.TEXT}:
-        date = left_text if left is Kind.DATE else right_text
-        return "write {} | fmt('%Y-%m-%d') to compare texts".format(date)
-    if Kind.NULL in kinds:
-        return "give null a value first: {} | coalesce(0)".format(
-            left_text if left is Kind.NULL else right_text
-        )
-    return None

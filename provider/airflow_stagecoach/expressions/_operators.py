@@ -34,11 +34,12 @@ def calculate(operator: str, left: Any, right: Any, charge: Callable[[int], None
             return str(left) + str(right)
         charge(size)
         return list(left) + list(right)
-    raise ExpressionError(*explain_kinds(operator, kind, other))
+    message, hint = explain_kinds(operator, kind, other)
+    raise ExpressionError(message, hint=hint)
 
 
-def explain_kinds(operator: str, kind: Kind, other: Kind) -> tuple[str, str, None, str]:
-    """Give the arguments of the error for an operator between kinds that it does not take."""
+def explain_kinds(operator: str, kind: Kind, other: Kind) -> tuple[str, str]:
+    """Give message and hint of the error for an operator between kinds that it does not take."""
     message = "{} and {} cannot be joined by '{}'".format(name_kind(kind), name_kind(other), operator)
     if operator != "+":
         hint = "it takes two numbers; int(x) or float(x) reads a number from a text"
@@ -46,7 +47,7 @@ def explain_kinds(operator: str, kind: Kind, other: Kind) -> tuple[str, str, Non
         hint = "str(x) makes a text, int(x) a number; format('{0} {1}', a, b) joins anything"
     else:
         hint = "it takes two numbers, two texts or two lists"
-    return message, "", None, hint
+    return message, hint
 
 
 def negate(value: Any) -> Any:

@@ -342,7 +342,7 @@ class Parser:
         return Call(function, arguments, base.start, self.tokens[self.position - 1].end)
 
     def parse_primary(self) -> Node:
-        """``primary = NUMBER | TEXT | quoted | constant | NAME | list | map | "(" expression ")" | braces``"""
+        """``primary = NUMBER | TEXT | quoted | constant | NAME | list | map | group | braces``"""
         token = self.tokens[self.position]
         kind = token.kind
         self.position += 1

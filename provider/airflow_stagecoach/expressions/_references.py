@@ -13,36 +13,36 @@ from airflow_stagecoach.expressions._templates import parse_template
 Reference = Tuple[Optional[str], ...]
 
 
-def references(value: Any, condition: bool = False, jinja: bool = True) -> set[Reference]:
+def references(value: Any, condition: bool = False) -> set[Reference]:
     """Give every path that a value names, such as ``("needs", "split", "outputs", "partitions")``.
 
     A path stands for all that is below it: ``("needs",)`` comes from ``toJson(needs)``. A segment that is
-    computed, and ``.*``, is None; an index from the end too.
+    computed, and ``.*``, is None; an index from the end too. What stands inside ``{{ }}`` of Jinja counts as
+    well, so that code and texts need no telling apart.
 
     :param value: a text, or maps and lists with texts inside
     :param condition: whether the texts are conditions
-    :param jinja: as for ``parse_template``
     :raises ExpressionSyntaxError: an expression is wrong
     """
     found: set[Reference] = set()
-    for node in _expressions(value, condition, jinja):
+    for node in _expressions(value, condition):
         _collect(node, found)
     return found
 
 
-def _expressions(value: Any, condition: bool, jinja: bool) -> Iterator[Node]:
+def _expressions(value: Any, condition: bool) -> Iterator[Node]:
     """Give every expression inside a value."""
     if isinstance(value, str):
         if condition:
             yield parse_condition(value)
         elif "${{" in value:
-            yield from parse_template(value, jinja).expressions
+            yield from parse_template(value, jinja=False).expressions
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _expressions(item, condition, jinja)
+            yield from _expressions(item, condition)
     elif isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         for item in value:
-            yield from _expressions(item, condition, jinja)
+            yield from _expressions(item, condition)
 
 
 def _collect(node: Node, found: set[Reference]) -> None:

@@ -202,14 +202,14 @@ def render_jinja(value: Any, function: Callable[[str], str]) -> Any:
     Expressions are left as they are, for ``render``. What ``function`` gives is written so that ``render``
     gives exactly that text, whatever it holds. Not for conditions and code, in which Jinja does not work.
 
-    :param function: takes the Jinja source with its braces
+    :param function: takes what stands between the braces, as in `` ds ``
     :raises ExpressionSyntaxError: a part has no end
     """
     if isinstance(value, str):
         if "{{" not in value:
             return value
         pieces = [
-            escape(function(value[start:end])) if kind == "jinja" else value[start:end]
+            escape(function(value[start + 2 : end - 2])) if kind == "jinja" else value[start:end]
             for kind, start, end in split(value)
         ]
         text = "".join(pieces)
