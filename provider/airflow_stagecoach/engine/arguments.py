@@ -39,7 +39,7 @@ _WORDS = {
 }
 
 
-class NotConvertible(Exception):
+class ArgumentError(Exception):
     """A value does not fit its type hint; the message says where, what is wanted and what is there."""
 
 
@@ -49,7 +49,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     :param value: plain data, as an expression gives it
     :param hint: a type, or what typing makes of types; unknown ones are not checked
     :param where: the name of the argument, for messages
-    :raises NotConvertible: it does not fit
+    :raises ArgumentError: it does not fit
     """
     if hint is Any or hint is object or isinstance(hint, (str, typing.TypeVar, typing.ForwardRef)):
         return value
@@ -85,13 +85,13 @@ def _union(value: Any, members: Any, where: str) -> Any:
         kind = typing.get_origin(member) or member
         if isinstance(kind, type) and type(value) is kind:
             return convert(value, member, where)
-    problems: List[NotConvertible] = []
+    problems: List[ArgumentError] = []
     for member in members:
         if member is type(None):
             continue
         try:
             return convert(value, member, where)
-        except NotConvertible as error:
+        except ArgumentError as error:
             problems.append(error)
     if len(problems) == 1:
         raise problems[0]
@@ -110,7 +110,7 @@ def _generic(value: Any, origin: Any, arguments: Any, where: str) -> Any:
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         items = _list(value, where)
         if len(items) != len(arguments):
-            raise NotConvertible(f"{where} needs {len(arguments)} items, there are {len(items)}")
+            raise ArgumentError(f"{where} needs {len(arguments)} items, there are {len(items)}")
         return tuple(convert(item, arguments[at], f"{where}[{at}]") for at, item in enumerate(items))
     if isinstance(origin, type) and issubclass(origin, collections.abc.Iterable):
         hint = arguments[0] if arguments else Any
@@ -139,10 +139,10 @@ def _plain(value: Any, hint: type, where: str) -> Any:
     if hasattr(hint, "model_validate"):  # a pydantic model
         return _model(value, hint, where)
     if hasattr(hint, "__total__") and issubclass(hint, dict):  # a TypedDict
-        required = getattr(
-            hint, "__required_keys__", frozenset(hint.__annotations__ if hint.__total__ else ())
-        )
-        return _fields(value, hints_of(hint), required, where)
+        hints = hints_of(hint)
+        everything = hints if vars(hint).get("__total__") else ()
+        required = getattr(hint, "__required_keys__", everything)  # Python 3.8 knows only the former
+        return _fields(value, hints, required, where)
     if isinstance(value, hint):
         return value
     if dataclasses.is_dataclass(hint):
@@ -166,10 +166,10 @@ def _fields(value: Any, hints: Dict[str, Any], required: Any, where: str) -> Dic
         raise _misfit(where, "a map", value)
     for name in value:
         if name not in hints:
-            raise NotConvertible(f"{where} has no field {name!r}{nearest(str(name), hints)}")
+            raise ArgumentError(f"{where} has no field {name!r}{nearest(str(name), hints)}")
     absent = [name for name in hints if name in required and name not in value]
     if absent:
-        raise NotConvertible(f"{where} lacks {', '.join(map(repr, absent))}")
+        raise ArgumentError(f"{where} lacks {', '.join(map(repr, absent))}")
     return {name: convert(value[name], hints[name], f"{where}.{name}") for name in value}
 
 
@@ -179,10 +179,10 @@ def _model(value: Any, hint: Any, where: str) -> Any:
     except ValueError as error:
         problems = getattr(error, "errors", None)
         if problems is None:
-            raise NotConvertible(f"{where}: {error}") from None
+            raise ArgumentError(f"{where}: {error}") from None
         first = problems(include_input=False)[0]
         place = ".".join([where, *map(str, first["loc"])])
-        raise NotConvertible(f"{place}: {first['msg']}") from None
+        raise ArgumentError(f"{place}: {first['msg']}") from None
 
 
 def _enum(value: Any, hint: Any, where: str) -> Any:
@@ -254,7 +254,10 @@ def _datetime(value: Any, where: str) -> datetime.datetime:
         return value
     if isinstance(value, datetime.date):
         return datetime.datetime(value.year, value.month, value.day)
-    return _from_iso(value, datetime.datetime.fromisoformat, "a date and time (ISO 8601)", where)
+    moment: datetime.datetime = _from_iso(
+        value, datetime.datetime.fromisoformat, "a date and time (ISO 8601)", where
+    )
+    return moment
 
 
 def _date(value: Any, where: str) -> datetime.date:
@@ -266,14 +269,15 @@ def _date(value: Any, where: str) -> datetime.date:
         what = "a date (ISO 8601)"
         moment = _from_iso(value, datetime.datetime.fromisoformat, what, where)
     if moment.time() != datetime.time():
-        raise NotConvertible(f"{where} needs a date without a time of day")
+        raise ArgumentError(f"{where} needs a date without a time of day")
     return moment.date()
 
 
 def _time(value: Any, where: str) -> datetime.time:
     if isinstance(value, datetime.time):
         return value
-    return _from_iso(value, datetime.time.fromisoformat, "a time of day (ISO 8601)", where)
+    moment: datetime.time = _from_iso(value, datetime.time.fromisoformat, "a time of day (ISO 8601)", where)
+    return moment
 
 
 def _timedelta(value: Any, where: str) -> datetime.timedelta:
@@ -353,9 +357,9 @@ def nearest(word: str, known: Any) -> str:
     return f"; there is: {', '.join(names)}" if names else ""
 
 
-def _misfit(where: str, wanted: str, value: Any) -> NotConvertible:
+def _misfit(where: str, wanted: str, value: Any) -> ArgumentError:
     name = type(value).__name__
-    return NotConvertible(f"{where} needs {wanted}, not {_WORDS.get(name, name)}")
+    return ArgumentError(f"{where} needs {wanted}, not {_WORDS.get(name, name)}")
 
 
 def _named(hint: Any) -> str:

@@ -83,7 +83,8 @@ def working_folder(work: Work) -> str:
     folder = os.path.join(workdir, os.path.expanduser(wanted))
     if not os.path.isdir(folder):
         raise StageError(
-            f"working-directory: there is no folder {wanted!r} (relative ones start at the stage's scratch folder)",
+            f"working-directory: there is no folder {wanted!r} "
+            "(relative ones start at the scratch folder of the stage)",
             type="FolderNotFound",
         )
     return folder
@@ -114,14 +115,18 @@ def shell_command(shell: str | None, script: str, env: Dict[str, str]) -> List[s
             raise StageError(f"shell: {error}", type="InvalidValue") from error
         if not any("{0}" in part for part in parts):
             raise StageError(
-                f"shell: write bash, sh, or a command that holds {{0}} for the path of the script, not {shell!r}",
+                "shell: write bash, sh, or a command that holds {0} for the path of the script, "
+                f"not {shell!r}",
                 type="InvalidValue",
             )
     return [part.replace("{0}", script) for part in parts]
 
 
 def check_exit(finished: Finished, what: str) -> None:
-    """:raises StageError: the process did not end with 0; the error names code or signal and holds the last of stderr"""
+    """Refuse every end but exit code 0.
+
+    :raises StageError: names the code or the signal, and holds the last of stderr
+    """
     code = finished.code
     if code == 0:
         return

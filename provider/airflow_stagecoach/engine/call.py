@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
 from airflow_stagecoach import expressions
-from airflow_stagecoach.engine.arguments import NotConvertible, convert, hints_of, nearest
+from airflow_stagecoach.engine.arguments import ArgumentError, convert, hints_of, nearest
 from airflow_stagecoach.engine.call_modules import own_imports
 from airflow_stagecoach.engine.errors import StageError
 from airflow_stagecoach.engine.failures import traceback_text
@@ -145,7 +145,7 @@ def bind(
                 positional.append(value)
             else:
                 named[name] = value
-    except NotConvertible as error:
+    except ArgumentError as error:
         raise StageError(f"with: {uses}: {error}", type="InvalidArgument") from None
     if left:
         unknown = next(iter(left))

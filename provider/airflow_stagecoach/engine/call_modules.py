@@ -105,7 +105,7 @@ def _load_file(file: str, folder: str, parts: List[str]) -> ModuleType:
     try:
         with own_imports(folder, os.path.dirname(file)):
             # Compiled from what was read: a cached .pyc may be as old as the last second.
-            exec(compile(source, file, "exec", dont_inherit=True), vars(module))  # noqa: S102 - loading it is the purpose
+            exec(compile(source, file, "exec", dont_inherit=True), vars(module))  # noqa: S102 - its purpose
     except BaseException:
         _forget(package)
         raise

@@ -4,7 +4,7 @@
 
     Exception
     ├── StageError            the stage failed, and the text says why
-    │   └── NotStorable       a value that cannot be an output
+    │   └── StorageError      a value that cannot be an output
     └── SkipStage             the stage ends skipped; Python code may raise it too
     BaseException
     └── Interrupted           not seen by ``except Exception`` of user code
@@ -44,14 +44,14 @@ class StageError(Exception):
         self.details = details or {}
 
 
-class NotStorable(StageError):
+class StorageError(StageError):
     """A value that cannot be stored as an output; the message is the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, type="NotStorable")
 
 
-class SkipStage(Exception):
+class SkipStage(Exception):  # noqa: N818 - says what it does; it is no error
     """Raised by Python code or a called function: the stage ends skipped."""
 
 

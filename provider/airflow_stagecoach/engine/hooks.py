@@ -47,7 +47,8 @@ class Hooks:
         """
         if self._trigger is None:
             raise StageError(
-                f"{path}: a trigger stage cannot run here; move it out of the nested stage, or run the job locally",
+                f"{path}: a trigger stage cannot run in this place; move it out of the nested stage, "
+                "or let the job run on the worker",
                 type="TriggerUnavailable",
             )
         return self._trigger(dag_id, params, path)

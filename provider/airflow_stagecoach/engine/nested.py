@@ -71,7 +71,7 @@ def run_foreach(work: Work) -> Dict[str, Any]:
         entry = entries[keys[at]] = {"state": "failed", "item": items[at], "stages": {}}
         run = _Entry(work, f"foreach.{keys[at]}", keys[at], stages)
         run.go(entry, {"item": items[at], "loop": at}, scope, several)
-        return entry["state"] != "failed"
+        return bool(entry["state"] != "failed")
 
     run_all([_bound(task, at) for at in range(len(items))], workers, work.scope)
     return _rolled_up(work, entries, "item", empty="success")

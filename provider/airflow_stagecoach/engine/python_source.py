@@ -57,13 +57,12 @@ def prepare(source: str, filename: str, evaluate: Callable[[str], Any]) -> Prepa
         filled = _Fill(marked, evaluate)
         tree = filled.visit(tree)
         values = filled.values
-    assigned = _Assigned()
-    assigned.visit(tree)
+    assigned, imported = _bindings(tree)
     try:
         code = compile(tree, filename, "exec", dont_inherit=True)
     except SyntaxError as error:
         raise _syntax_error(error, source, None) from None
-    return Prepared(code, values, assigned.names, assigned.imported)
+    return Prepared(code, values, assigned, imported)
 
 
 def _mark(source: str) -> _Placeholders:
@@ -176,7 +175,7 @@ class _Fill(ast.NodeTransformer):
         return self._texts[name]
 
     def _place(self, node: ast.AST) -> None:
-        """Original line numbers; columns are lost where they moved, or a traceback would mark the wrong text."""
+        """Give a node its original line numbers, and no columns: a traceback would mark the wrong text."""
         if not isinstance(node, (ast.stmt, ast.expr, ast.excepthandler, ast.arg, ast.keyword, ast.alias)):
             return
         line = getattr(node, "lineno", None)
@@ -187,42 +186,29 @@ class _Fill(ast.NodeTransformer):
         node.end_lineno = _original_line(end, self._marked)
 
 
-class _Assigned(ast.NodeVisitor):
-    """Names that module-level code gives a value to; what happens inside functions stays there."""
-
-    def __init__(self) -> None:
-        self.names: Set[str] = set()
-        self.imported: Set[str] = set()
-
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802 - the name of the node
-        if isinstance(node.ctx, ast.Store):
-            self.names.add(node.id)
-
-    def visit_Import(self, node: ast.Import) -> None:  # noqa: N802
-        self.imported |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802
-        self.imported |= {alias.asname or alias.name for alias in node.names}
-
-    def visit_FunctionDef(self, node: ast.AST) -> None:  # noqa: N802
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Global):
-                self.names.update(inner.names)
-
-    visit_AsyncFunctionDef = visit_ClassDef = visit_Lambda = visit_FunctionDef
-
-    def visit_comprehension_scope(self, node: ast.AST) -> None:
-        """Targets of a comprehension are its own, what ``:=`` assigns in it is not."""
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.NamedExpr):
-                self.visit(inner.target)
-
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_comprehension_scope
-
-    def generic_visit(self, node: ast.AST) -> None:
-        # `match` patterns bind names that are plain text in the tree.
-        if type(node).__name__ in ("MatchAs", "MatchStar", "MatchMapping"):
+def _bindings(tree: ast.AST) -> Tuple[Set[str], Set[str]]:
+    """Names that module-level code assigns, and that it imports; what is local to a function stays there."""
+    assigned: Set[str] = set()
+    imported: Set[str] = set()
+    waiting: List[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            imported |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Global):
+                    assigned.update(inner.names)
+            continue
+        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            # Targets of a comprehension are its own, what `:=` assigns in it is not.
+            waiting += [inner.target for inner in ast.walk(node) if isinstance(inner, ast.NamedExpr)]
+            continue
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            assigned.add(node.id)
+        elif type(node).__name__ in ("MatchAs", "MatchStar", "MatchMapping"):  # not known to Python 3.8
             bound = getattr(node, "name", None) or getattr(node, "rest", None)
             if bound:
-                self.names.add(bound)
-        super().generic_visit(node)
+                assigned.add(bound)
+        waiting += ast.iter_child_nodes(node)
+    return assigned, imported

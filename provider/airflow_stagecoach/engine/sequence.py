@@ -49,11 +49,11 @@ def run_stages(
         except (expressions.ExpressionError, StageError) as error:
             stage_id = _free_name(str(spec.get("id") or f"stage-{position}"), results)
             results[stage_id] = result
-            result["error"] = error_of(error)
-            frame.lane.log(f"id: {result['error']['message']}", "error")
+            result["error"] = described = error_of(error)
+            frame.lane.log(f"id: {described['message']}", "error")
         else:
             results[stage_id] = result
-            if failed and not expressions.status_functions(spec.get("if")):
+            if failed and not expressions.status_functions(spec.get("if", True)):
                 result["state"], result["outcome"] = "upstream_failed", "skipped"
             else:
                 _run_one(stages, position, spec, here, stage_id, results)

@@ -72,8 +72,8 @@ def run_stage(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: Stag
 def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResult) -> None:
     try:
         wanted = condition_holds(spec, frame)
-    except (expressions.ExpressionError, StageError) as error:
-        _fail(spec, frame, result, error_of(_named("if", error)))
+    except (expressions.ExpressionError, StageError) as fault:
+        _fail(spec, frame, result, error_of(_named("if", fault)))
         return
     if not wanted:
         frame.lane.log("Skipped: its `if` is false")

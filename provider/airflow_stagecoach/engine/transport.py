@@ -7,7 +7,10 @@ Types that JSON lacks keep their type on the way: a datetime is written as
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Dict, Mapping
+
+if TYPE_CHECKING:
+    from typing import Callable
 
 _TYPE, _VALUE = "$type", "value"
 
@@ -43,11 +46,12 @@ def _encode(value: Any) -> Any:
         return {_TYPE: "timedelta", _VALUE: value.total_seconds()}
     if isinstance(value, Decimal):
         return {_TYPE: "decimal", _VALUE: str(value)}
-    from airflow_stagecoach.engine.values import NotStorable, storable
+    from airflow_stagecoach.engine.errors import StorageError
+    from airflow_stagecoach.engine.values import storable
 
     try:
         return storable(value)
-    except NotStorable as error:
+    except StorageError as error:
         raise TypeError(f"a unit cannot carry this: {error.message}") from error
 
 
@@ -57,7 +61,7 @@ def _decode(found: Dict[str, Any]) -> Any:
     import datetime
     from decimal import Decimal
 
-    makers = {
+    makers: Dict[str, Callable[[Any], Any]] = {
         "datetime": datetime.datetime.fromisoformat,
         "date": datetime.date.fromisoformat,
         "time": datetime.time.fromisoformat,

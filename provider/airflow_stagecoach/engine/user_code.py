@@ -36,7 +36,7 @@ class Outputs:
 
 
 def seen_contexts(work: Work) -> Dict[str, Any]:
-    """The contexts that code sees, as copies: ``params`` ... ``run``, in nested stages ``item`` ..., ``context``."""
+    """Copies of the contexts that code sees; in nested stages also ``item``, ``loop`` ...; and ``context``."""
     contexts = work.contexts
     seen = {name: view(contexts.get(name, {})) for name in _SEEN}
     seen.update({name: view(contexts[name]) for name in _SEEN_NESTED if name in contexts})

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Dict, Mapping
 
-from airflow_stagecoach.engine.errors import NotStorable
+from airflow_stagecoach.engine.errors import StorageError
 
 if TYPE_CHECKING:
     from typing import Callable, Iterable, Tuple
@@ -16,7 +16,7 @@ _DEEPEST = 100
 
 
 class View(Dict[str, Any]):
-    """A map for user code: ``params.region`` is ``params['region']``. It is a copy, so changing it is harmless."""
+    """A map for user code: ``params.region`` is ``params['region']``. A copy, so changing it is harmless."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -56,7 +56,7 @@ def storable(value: Any) -> Any:
     and sets lists, enum members their value, dataclasses and pydantic models
     maps, keys of maps text.
 
-    :raises NotStorable: it has no such form; the message says what and where
+    :raises StorageError: it has no such form; the message says what and where
     """
     return _storable(value, "", 0)
 
@@ -72,7 +72,7 @@ def _storable(value: Any, where: str, depth: int) -> Any:
     if kind is float:
         return _number(value, where)
     if depth > _DEEPEST:
-        raise NotStorable(f"{_at(where)}it is nested too deeply, or holds itself")
+        raise StorageError(f"{_at(where)}it is nested too deeply, or holds itself")
     if isinstance(value, Mapping):
         return {
             _key(key, where): _storable(value[key], f"{where}[{key!r}]", depth + 1) for key in list(value)
@@ -84,13 +84,13 @@ def _storable(value: Any, where: str, depth: int) -> Any:
         return sorted(items, key=lambda item: (type(item).__name__, json.dumps(item)))
     convert = _conversion(value)
     if convert is None:
-        raise NotStorable(f"{_at(where)}{_article(kind)} has no JSON form")
+        raise StorageError(f"{_at(where)}{_article(kind)} has no JSON form")
     try:
         plain = convert(value)
-    except NotStorable:
+    except StorageError:
         raise
     except Exception as error:
-        raise NotStorable(
+        raise StorageError(
             f"{_at(where)}{_article(kind)} could not be converted ({type(error).__name__})"
         ) from error
     return _storable(plain, where, depth + 1)
@@ -127,25 +127,25 @@ def _conversion(value: Any) -> Callable[[Any], Any] | None:
 
 def _text(value: str, where: str) -> str:
     if "\0" in value:
-        raise NotStorable(f"{_at(where)}the text holds a NUL character, which databases refuse")
+        raise StorageError(f"{_at(where)}the text holds a NUL character, which databases refuse")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise NotStorable(f"{_at(where)}the text is not valid Unicode") from None
+        raise StorageError(f"{_at(where)}the text is not valid Unicode") from None
     return value
 
 
 def _number(value: float, where: str) -> float:
     if math.isfinite(value):
         return value
-    raise NotStorable(f"{_at(where)}NaN and infinity have no JSON form")
+    raise StorageError(f"{_at(where)}NaN and infinity have no JSON form")
 
 
 def _key(key: Any, where: str) -> str:
     if isinstance(key, bool):
         return "true" if key else "false"
     if key is None or isinstance(key, (list, tuple, set, frozenset, Mapping)):
-        raise NotStorable(f"{_at(where)}a key of a map is a {type(key).__name__}, not text")
+        raise StorageError(f"{_at(where)}a key of a map is a {type(key).__name__}, not text")
     plain = _storable(key, where, 1)
     return plain if isinstance(plain, str) else str(plain)
 
@@ -169,6 +169,6 @@ def storable_outputs(values: Mapping[Any, Any]) -> Tuple[Dict[str, Any], Dict[st
     for name in list(values):
         try:
             outputs[_key(name, "")] = storable(values[name])
-        except NotStorable as error:
+        except StorageError as error:
             omitted[str(name)] = error.message
     return outputs, omitted

@@ -1,0 +1,87 @@
+"""The command of the travelling engine: ``python stagecoach.pyz UNIT.json RESULT.json``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Dict, Sequence
+
+from airflow_stagecoach.engine.transport import dump, load
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+USAGE = "usage: stagecoach.pyz UNIT.json RESULT.json    (- is standard input or output)"
+
+#: Exit codes. A failed stage is 1, so that whoever only sees the process knows.
+SUCCESS, FAILED, UNUSABLE, CANCELLED = 0, 1, 2, 143
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a unit from a file and write its result to a file.
+
+    The log goes to standard output; to standard error when the result itself
+    goes to standard output. SIGTERM and SIGINT cancel: the result is written then too.
+
+    :param arguments: paths of the unit and of the result; ``-`` is standard input or output
+    :return: an exit code: 0 success or skipped, 1 failed, 2 no usable unit, 143 cancelled
+    """
+    if len(arguments) != 2:
+        sys.stderr.write(USAGE + "\n")
+        return UNUSABLE
+    source, target = arguments
+    result_stream = None
+    if target == "-":
+        # Whatever the stages print must not stand in the result.
+        result_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        sys.stdout.flush()
+        os.dup2(2, 1)
+    try:
+        unit = load(_read(source))
+        if not isinstance(unit, dict) or not isinstance(unit.get("stages"), list):
+            raise ValueError("it has no list of stages")
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{source}: no usable unit: {error}\n")
+        return UNUSABLE
+    result = _run(unit)
+    text = dump(result)
+    if result_stream is not None:
+        with result_stream:
+            result_stream.write(text + "\n")
+    else:
+        _write(target, text)
+    if result["outcome"] == "cancelled":
+        return CANCELLED
+    return FAILED if result["state"] == "failed" else SUCCESS
+
+
+def _run(unit: Dict[str, Any]) -> Dict[str, Any]:
+    from airflow_stagecoach.engine.runner import Runner
+
+    # Nobody outside looks at the clock of a single stage, so the engine does, unless told otherwise.
+    runner = Runner({"enforce_timeouts": True, **unit})
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        runner.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return dict(runner.run())
+
+
+def _read(path: str) -> str:
+    if path == "-":
+        return sys.stdin.buffer.read().decode("utf-8")
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _write(path: str, text: str) -> None:
+    """All of the result or nothing: a reader never sees half of it."""
+    part = f"{path}.part"
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
