@@ -36,7 +36,7 @@ class Outputs:
 
 
 def seen_contexts(work: Work) -> Dict[str, Any]:
-    """Copies of the contexts that code sees; in nested stages also ``item``, ``loop`` ...; and ``context``."""
+    """Copies of the contexts that code sees; in nested stages also ``item``, ``loop`` ...; ``context``."""
     contexts = work.contexts
     seen = {name: view(contexts.get(name, {})) for name in _SEEN}
     seen.update({name: view(contexts[name]) for name in _SEEN_NESTED if name in contexts})

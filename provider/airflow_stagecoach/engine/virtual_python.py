@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.engine import pack
@@ -28,7 +28,8 @@ _OLDEST = (3, 8)
 #: What uv says -> what it means for the document.
 _UV_FAULTS = (
     (
-        "No interpreter found|No virtual environment or system Python|Failed to inspect Python|Invalid version request",
+        "No interpreter found|No virtual environment or system Python|Failed to inspect Python"
+        "|Invalid version request",
         "version: there is no such Python here; install it, or set UV_PYTHON_DOWNLOADS=automatic in `env`",
         "PythonNotFound",
     ),
@@ -181,8 +182,9 @@ def _without_result(finished: Finished) -> StageError:
     """Why the environment's Python gave no result: uv failed, or the process died."""
     stderr = finished.stderr.text() or ""
     for pattern, message, kind in _UV_FAULTS:
-        if finished.code > 0 and pattern.search(stderr):
-            return StageError(message, type=kind, exit_code=finished.code, details={"stderr": stderr[-4096:]})
+        if finished.code > 0 and re.search(f"^error: .*({pattern})", stderr, re.MULTILINE):
+            said = " ".join(stderr[stderr.index("error: ") :].split())[:_SAID]
+            return StageError(f"{message} (uv: {said})", type=kind, exit_code=finished.code)
     try:
         check_exit(finished, "the environment's Python")
     except StageError as error:
