@@ -64,7 +64,9 @@ def test_component_that_ends_is_named_with_its_last_lines(
     monkeypatch.setattr(LocalAirflow, "_migrate", lambda self, timeout: None)
     monkeypatch.setitem(COMPONENTS, "scheduler", ["no-such-command"])
     airflow = LocalAirflow(tmp_path / "home", tmp_path)
-    with pytest.raises(AirflowStartError, match=r"the scheduler ended with code 2:\n(.*\n)*.*no-such-command"):
+    with pytest.raises(
+        AirflowStartError, match=r"the scheduler ended with code 2:\n(.*\n)*.*no-such-command"
+    ):
         airflow.start(timeout=60)
     assert list(airflow.find_processes()) == []
 

@@ -40,7 +40,7 @@ def test_entry_point() -> None:
 
 def test_costs_no_imports() -> None:
     code = (
-        "import sys, __future__, typing; before = set(sys.modules); "
+        "import sys, __future__, typing, importlib; before = set(sys.modules); "
         "import airflow_stagecoach.get_provider_info; print(sorted(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

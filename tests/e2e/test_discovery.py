@@ -98,7 +98,7 @@ def test_two_documents_with_one_dag_id(client: Client) -> None:
     client.drop("twice-2.yaml", document("twice", word="second"))
     text = client.wait_for_import_error("twice-2.yaml")
     assert "twice-1.yaml" in text
-    assert "twice-2.yaml:1:" in text
+    assert text.startswith("twice-2.yaml:")
     assert "echo first" in client.code("twice")
     client.remove("twice-1.yaml")
     client.wait_for_code("twice", "echo second")

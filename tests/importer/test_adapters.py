@@ -82,7 +82,11 @@ def test_good_workflow_of_a_bad_file_stays_alive_in_the_database(folder: Path, t
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
     }
     done = subprocess.run(
-        [sys.executable, "-c", SYNC, str(folder)], capture_output=True, text=True, timeout=120, env=environment
+        [sys.executable, "-c", SYNC, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
     )
     assert done.stdout.splitlines() == [
         "[('mixed-good', False, False), ('plain', False, False)]",

@@ -62,9 +62,7 @@ def bag(folder: Path) -> BundleDagBag:
     )
 
 
-def test_airflow_takes_the_good_and_shows_all_errors(
-    folder: Path, documents: Path, cache: PlanCache
-) -> None:
+def test_airflow_takes_the_good_and_shows_all_errors(folder: Path, documents: Path, cache: PlanCache) -> None:
     (documents / "bad-1.yaml").write_text(workflow("bad", bad=True))
     (documents / "bad-2.yaml").write_text(workflow("worse", bad=True))
     found = bag(folder)
@@ -86,7 +84,8 @@ def test_two_documents_with_one_dag_id(folder: Path, documents: Path, cache: Pla
     found = bag(folder)
     assert len(found.dags) == 10
     (text,) = found.import_errors.values()
-    assert "same.yaml:1:1: workflow 'flow-3' is also defined in 3.yaml" in text
+    assert "\nsame.yaml:" in text
+    assert ": workflow 'flow-3' is also defined in 3.yaml [duplicate-dag-id]" in text
 
 
 def test_a_task_reads_its_own_document_only(

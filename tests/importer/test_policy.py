@@ -18,7 +18,7 @@ def run_python(code: str, *, check: bool = True) -> subprocess.CompletedProcess[
 def test_imports_nothing() -> None:
     code = """
         import sys
-        import __future__, typing
+        import __future__, typing, importlib
         before = set(sys.modules)
         import airflow_stagecoach.policy
         print(sorted(set(sys.modules) - before))
