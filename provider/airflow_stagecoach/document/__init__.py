@@ -19,59 +19,93 @@ if TYPE_CHECKING:
         diagnostics_to_json,
         render_diagnostics,
     )
-    from airflow_stagecoach.document.jobs import Job, OnLocal, Rule, RunsOn, Strategy
+    from airflow_stagecoach.document.jobs import Job, Rule
     from airflow_stagecoach.document.loader import Loaded, load
     from airflow_stagecoach.document.matrix import MatrixError, expand
+    from airflow_stagecoach.document.nested_stages import (
+        CaseStage,
+        ForEachStage,
+        Match,
+        ParallelStage,
+        UntilStage,
+    )
     from airflow_stagecoach.document.params import ParamError, coerce, coerce_all, json_schema
-    from airflow_stagecoach.document.sniff import is_ours
-    from airflow_stagecoach.document.stages import (
+    from airflow_stagecoach.document.retry import Retry
+    from airflow_stagecoach.document.runs_on import OnLocal, RunsOn
+    from airflow_stagecoach.document.simple_stages import (
         Approval,
         ApprovalStage,
         BashStage,
         CallStage,
-        CaseStage,
         EmptyStage,
-        ForEachStage,
-        Match,
         OperatorStage,
-        ParallelStage,
         PyStage,
         RaiseStage,
-        Retry,
-        Stage,
         TriggerStage,
-        UntilStage,
         VirtualPyStage,
     )
+    from airflow_stagecoach.document.sniff import is_ours
+    from airflow_stagecoach.document.stage import Stage
+    from airflow_stagecoach.document.strategy import Strategy
     from airflow_stagecoach.document.workflow import Defaults, Param, Workflow
 
 _HOME = {
-    "diagnostics": ("Diagnostic", "DocumentError", "diagnostics_to_json", "render_diagnostics"),
-    "jobs": ("Job", "OnLocal", "Rule", "RunsOn", "Strategy"),
-    "loader": ("Loaded", "load"),
-    "matrix": ("MatrixError", "expand"),
-    "params": ("ParamError", "coerce", "coerce_all", "json_schema"),
-    "sniff": ("is_ours",),
-    "stages": (
+    "diagnostics": (
+        "Diagnostic",
+        "DocumentError",
+        "diagnostics_to_json",
+        "render_diagnostics",
+    ),
+    "jobs": (
+        "Job",
+        "Rule",
+    ),
+    "loader": (
+        "Loaded",
+        "load",
+    ),
+    "matrix": (
+        "MatrixError",
+        "expand",
+    ),
+    "nested_stages": (
+        "CaseStage",
+        "ForEachStage",
+        "Match",
+        "ParallelStage",
+        "UntilStage",
+    ),
+    "params": (
+        "ParamError",
+        "coerce",
+        "coerce_all",
+        "json_schema",
+    ),
+    "retry": ("Retry",),
+    "runs_on": (
+        "OnLocal",
+        "RunsOn",
+    ),
+    "simple_stages": (
         "Approval",
         "ApprovalStage",
         "BashStage",
         "CallStage",
-        "CaseStage",
         "EmptyStage",
-        "ForEachStage",
-        "Match",
         "OperatorStage",
-        "ParallelStage",
         "PyStage",
         "RaiseStage",
-        "Retry",
-        "Stage",
         "TriggerStage",
-        "UntilStage",
         "VirtualPyStage",
     ),
-    "workflow": ("Defaults", "Param", "Workflow"),
+    "sniff": ("is_ours",),
+    "stage": ("Stage",),
+    "strategy": ("Strategy",),
+    "workflow": (
+        "Defaults",
+        "Param",
+        "Workflow",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

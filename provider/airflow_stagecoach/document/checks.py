@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach import expressions
-from airflow_stagecoach.document.diagnostics import did_you_mean, found
-from airflow_stagecoach.document.fields import check_id, has_expression
+from airflow_stagecoach.document.diagnostics import did_you_mean
+from airflow_stagecoach.document.fields import (
+    check_id,
+    has_expression,
+)
 from airflow_stagecoach.document.matrix import MatrixError, expand
 from airflow_stagecoach.document.naming import stage_ids, task_ids
+from airflow_stagecoach.document.nested_stages import CaseStage, ForEachStage, ParallelStage, UntilStage
 from airflow_stagecoach.document.planner import calls_status
 from airflow_stagecoach.document.problems import Problem
 from airflow_stagecoach.document.python_code import syntax_fault
 from airflow_stagecoach.document.scopes import Scopes, within, without_secrets, without_status
-from airflow_stagecoach.document.stages import (
-    NOT_NESTED,
+from airflow_stagecoach.document.simple_stages import (
     ApprovalStage,
-    CaseStage,
     EmptyStage,
-    ForEachStage,
-    ParallelStage,
     PyStage,
     RaiseStage,
     TriggerStage,
-    UntilStage,
     VirtualPyStage,
 )
+from airflow_stagecoach.document.stages import NOT_NESTED
 from airflow_stagecoach.expressions import Kind, Scope
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_stagecoach.document.jobs import Job
     from airflow_stagecoach.document.source import Path
-    from airflow_stagecoach.document.stages import Stage
+    from airflow_stagecoach.document.stage import Stage
     from airflow_stagecoach.document.workflow import Workflow
 
 #: Nested stages deeper than this are a mistake, and tasks of their own read better.
@@ -125,7 +125,7 @@ class _Check:
         self.condition(job.condition, without_status(before, status=True), (*path, "if"))
         if job.condition is not None and job.trigger_rule is not None and self._status(job.condition):
             message = "an `if` with status functions replaces the trigger rule, so both cannot stand together"
-            hint = "remove trigger-rule, or write the `if` without success(), failure(), always() and cancelled()"
+            hint = "remove trigger-rule, or write the `if` without success(), failure() and the like"
             self.add("bad-combination", message, (*path, "trigger-rule"), hint, on_key=True)
         if job.strategy is not None:
             self._strategy(job, before, (*path, "strategy"))
@@ -382,6 +382,3 @@ def cycles(graph: dict[str, list[str]]) -> list[list[str]]:
                 state[trail.pop()] = 2
                 stack.pop()
     return result
-
-
-__all__ = ["check_workflow", "found"]

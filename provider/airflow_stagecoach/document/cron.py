@@ -52,9 +52,9 @@ class CronError(ValueError):
 def check_cron(text: str) -> str:
     """The cron expression with single spaces, or a preset in lower case.
 
-    Five fields: minute, hour, day of month, month, day of week (0 to 7, both ends Sunday); ``*``, ``,``, ``-``,
-    ``/``, names of three letters, ``L`` for the last day of the month and ``mon#2`` for the second Monday, which
-    is what Airflow understands. Raises :class:`CronError`.
+    Five fields: minute, hour, day of month, month, day of week (0 to 7, both ends Sunday); in them ``*``,
+    ``,``, ``-``, ``/``, names of three letters, ``L`` for the last day of the month and ``mon#2`` for the
+    second Monday, which is what Airflow understands. Raises :class:`CronError`.
     """
     if len(text) > 200:
         raise CronError("a cron expression may have at most 200 characters")
@@ -127,7 +127,7 @@ INTERVALS = ("hourly", "daily", "weekly", "monthly", "quarterly", "yearly")
 def interval_cron(interval: str, day: str | int | None, time: str | None) -> str:
     """The cron of ``{interval, day, time}``.
 
-    ``day`` is a weekday for ``weekly`` (Monday if absent) and a day of the month from 1 to 31 for ``monthly``,
+    ``day`` is a weekday for ``weekly`` (Monday if absent), a day of the month from 1 to 31 for ``monthly``,
     ``quarterly`` and ``yearly`` (1 if absent). ``time`` is ``HH:MM``, midnight if absent; ``hourly`` takes
     only its minutes. Raises :class:`CronError`.
     """

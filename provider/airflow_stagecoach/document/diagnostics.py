@@ -11,9 +11,11 @@ The manner is actionlint's::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 #: Longer source lines are cut around the caret: a hostile line must not fill a screen.
 MAX_LINE_SHOWN = 160
@@ -75,7 +77,7 @@ class Diagnostic:
         return "\n".join(lines)
 
     def _snippet(self) -> list[str]:
-        """The source line with a caret and tildes below the span; tabs are kept so that the caret stays below."""
+        """The source line with the span marked below; tabs are kept, so that the mark stays below it."""
         text = "".join(
             c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in self.source_line or ""
         )

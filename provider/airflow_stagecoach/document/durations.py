@@ -31,12 +31,8 @@ def parse_duration(value: object) -> float:
     where it is whole. Raises ValueError with a message that ends in what was found.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"expected {EXPECTED}")  # noqa: TRY004 - one error type for every bad duration
-    seconds: float
-    if isinstance(value, str):
-        seconds = _parse_text(value.strip())
-    else:
-        seconds = value
+        raise ValueError(f"expected {EXPECTED}")
+    seconds: float = _parse_text(value.strip()) if isinstance(value, str) else value
     if seconds != seconds or seconds < 0:
         raise ValueError(f"expected {EXPECTED}, not below zero")
     if seconds > MAX_SECONDS:

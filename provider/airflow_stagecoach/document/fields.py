@@ -1,8 +1,6 @@
-"""The base of all models, and the kinds of values their keys take.
+"""The kinds of values that keys take: text, numbers, durations, conditions, maps.
 
-Every fault is raised in our own words (:func:`fault`), so nobody ever reads pydantic's. Keys are kebab-case,
-snake_case is the same key; an unknown key, an explicit null or a key written twice is a fault of its own and
-hides no other.
+Each is a function from a value to its checked form, and a type of a field that calls it.
 """
 
 from __future__ import annotations
@@ -10,26 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    PlainValidator,
-    PrivateAttr,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import PlainValidator, WithJsonSchema
 
-from airflow_stagecoach.document.diagnostics import DocumentError, did_you_mean, found, one_of
+from airflow_stagecoach.document.diagnostics import found
 from airflow_stagecoach.document.durations import parse_duration
-from airflow_stagecoach.document.problems import Problem, problems_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from airflow_stagecoach.document.model import Faults, fault
 
 #: Ids of jobs and stages (DESIGN, "Rules of detail" 1).
 ID_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]*"
@@ -37,188 +22,11 @@ _ID = re.compile(ID_PATTERN)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def fault(
-    code: str,
-    message: str,
-    hint: str | None = None,
-    *,
-    on_key: bool = False,
-    span: tuple[int, int] | None = None,
-) -> PydanticCustomError:
-    """A fault of the value that a validator looks at; raise it, or give it to :class:`Faults`."""
-    return PydanticCustomError(
-        "stagecoach",
-        "{message}",
-        {"code": code, "message": message, "hint": hint, "on_key": on_key, "span": span},
-    )
-
-
-class Faults:
-    """Collects the faults of one value, so that none hides another."""
-
-    def __init__(self) -> None:
-        self._details: list[InitErrorDetails] = []
-
-    def add(self, error: PydanticCustomError, *path: str | int) -> None:
-        """Note a fault at ``path`` below the value."""
-        self._details.append(InitErrorDetails(type=error, loc=path, input=None))
-
-    def add_all(self, error: ValidationError, *path: str | int) -> None:
-        """Note all faults of a nested model that stands at ``path``."""
-        for detail in error.errors(include_url=False, include_input=False):
-            problem = detail.get("ctx") or {}
-            if detail["type"] == "stagecoach":
-                self.add(PydanticCustomError("stagecoach", "{message}", problem), *path, *detail["loc"])
-            else:
-                self.add(fault("bad-value", detail["msg"]), *path, *detail["loc"])
-
-    def check(self, validate: Callable[[Any], Any], value: Any, *path: str | int) -> Any:
-        """``validate(value)``, or None after noting its faults at ``path``."""
-        try:
-            return validate(value)
-        except PydanticCustomError as error:
-            self.add(error, *path)
-        except ValidationError as error:
-            self.add_all(error, *path)
-        return None
-
-    def raise_any(self) -> None:
-        """Raise all faults noted, if there are any."""
-        if self._details:
-            raise ValidationError.from_exception_data("document", self._details)
-
-
-class _Construct(type(BaseModel)):  # type: ignore[misc] # pydantic's metaclass has no public name
-    """Makes a model built in Python raise :class:`DocumentError` in place of pydantic's error."""
-
-    if not TYPE_CHECKING:
-
-        def __call__(cls, *args, **kwargs):
-            try:
-                return super().__call__(*args, **kwargs)
-            except ValidationError as error:
-                problems = problems_of(error)
-            raise DocumentError([problem.without_position() for problem in problems])
-
-
-def kebab(name: str) -> str:
-    """The spelling in a document of a field."""
-    return name.rstrip("_").replace("_", "-")
-
-
-class Model(BaseModel, metaclass=_Construct):
-    """A map of a document: closed, kebab-case or snake_case, every fault in words for its author."""
-
-    model_config = ConfigDict(
-        extra="forbid", populate_by_name=True, alias_generator=kebab, validate_default=False
-    )
-
-    #: What the map is called in messages.
-    noun: ClassVar[str] = "map"
-    #: Keys that people bring from other tools -> what to write here.
-    habits: ClassVar[Mapping[str, str]] = {}
-    #: Keys that may be written with nothing after the colon.
-    nullable: ClassVar[frozenset[str]] = frozenset({"desc"})
-
-    _line: int = PrivateAttr(default=1)
-
-    @classmethod
-    def keys(cls) -> dict[str, str]:
-        """Spelling in a document -> field name, in order."""
-        return {field.alias or name: name for name, field in cls.model_fields.items()}
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _in_our_words(cls, data: Any, handler: Callable[[Any], Self], info: ValidationInfo) -> Self:
-        if isinstance(data, cls):
-            return data
-        if not isinstance(data, dict):
-            shown = one_of(f"'{key}'" for key in list(cls.keys())[:4])
-            raise fault(
-                "wrong-type",
-                f"expected {article(cls.noun)} (a map with keys such as {shown}), found {found(data)}",
-            )
-        written = isinstance(info.context, dict)
-        faults = Faults()
-        clean = cls._take_keys(data, faults, written=written)
-        for name, field in cls.model_fields.items():
-            if field.is_required() and name not in clean and name not in faults_keys(faults):
-                faults.add(fault("missing-key", f"{article(cls.noun)} needs '{field.alias}'", on_key=True))
-        model: Self | None = None
-        try:
-            model = handler(clean)
-        except ValidationError as error:
-            for detail in error.errors(include_url=False, include_input=False):
-                if detail["type"] == "stagecoach":
-                    faults.add(PydanticCustomError("stagecoach", "{message}", detail["ctx"]), *detail["loc"])
-                elif detail["type"] != "missing":
-                    faults.add(fault("bad-value", detail["msg"]), *detail["loc"])
-        faults.raise_any()
-        assert model is not None
-        if written:
-            lines: dict[int, int] = info.context.get("lines", {})  # type: ignore[union-attr] # a dict, see above
-            model._line = lines.get(id(data), 1)
-        return model
-
-    @classmethod
-    def _take_keys(cls, data: dict[Any, Any], faults: Faults, *, written: bool) -> dict[str, Any]:
-        """The known keys of ``data`` by field name; notes unknown keys, nulls and keys written twice."""
-        names = {}
-        for alias, name in cls.keys().items():
-            names[alias.replace("-", "_")] = name
-            names[name] = name
-        clean: dict[str, Any] = {}
-        first: dict[str, str] = {}
-        for key, value in data.items():
-            text = str(key)
-            name = names.get(text.replace("-", "_"))
-            if name is None:
-                faults.add(fault("unknown-key", *cls.unknown_key(text, data), on_key=True), text)
-            elif name in first:
-                message = f"'{text}' and '{first[name]}' are the same key"
-                faults.add(fault("duplicate-key", message, "remove one of the two", on_key=True), text)
-            else:
-                first[name] = text
-                if value is not None or text.replace("_", "-") in cls.nullable:
-                    clean[name] = value
-                elif written:
-                    hint = "give it a value, or remove the key"
-                    faults.add(fault("null-value", f"'{text}' has no value", hint, on_key=True), text)
-                    clean_default(cls, name, clean)
-        return clean
-
-    @classmethod
-    def unknown_key(cls, key: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Message and hint for a key that this model does not have."""
-        habit = cls.habits.get(key.replace("_", "-"))
-        expected = f"the keys of {article(cls.noun)} are {', '.join(cls.keys())}"
-        return f"unknown key '{key}' in {article(cls.noun)}", habit or did_you_mean(key, cls.keys(), expected)
-
-
-def clean_default(cls: type[Model], name: str, clean: dict[str, Any]) -> None:
-    """A required key without a value is one fault, not two: nothing is put in its place."""
-
-
-def faults_keys(faults: Faults) -> set[str]:
-    """The fields that a fault was noted for."""
-    return {str(detail["loc"][0]).replace("-", "_") for detail in faults._details if detail.get("loc")}
-
-
-def article(noun: str) -> str:
-    """``a job``, ``an empty stage``."""
-    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
-
-
-# -- the kinds of values ---------------------------------------------------------------------------------
-
-
 def text_value(value: Any) -> str:
     """A text; a number or boolean is refused and shown in quotes."""
-    if isinstance(value, Enum):
-        value = value.value
     if isinstance(value, str):
-        return value
-    hint = None
+        return str(value.value) if isinstance(value, Enum) else value
+    hint: str | None = None
     if isinstance(value, (bool, int, float)):
         hint = f'put it in quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
     elif (
@@ -291,6 +99,16 @@ def number(low: float, high: float) -> Callable[[Any], float]:
     return validate
 
 
+def number_schema(low: int, high: int) -> dict[str, Any]:
+    """The JSON Schema of a whole number within limits."""
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def or_expression_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a value that may be an expression instead."""
+    return {"anyOf": [schema, {"type": "string", "pattern": r"\$\{\{"}]}
+
+
 def has_expression(value: Any) -> bool:
     """Whether ``${{`` (not the literal ``$${{``) stands anywhere in a value."""
     if isinstance(value, str):
@@ -358,7 +176,7 @@ def list_of(validate: Callable[[Any], Any], what: str, *, single: bool = True) -
 
 def plain_data(value: Any) -> Any:
     """A value that JSON can hold: a Python ``range`` or tuple becomes a list, a path or date its text."""
-    if value is None or isinstance(value, (str, bool, int, float)) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, (str, bool, int, float)) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
         return plain_data(value.value)
@@ -482,5 +300,3 @@ Env = Annotated[
     ),
 ]
 Variables = Annotated[dict[str, Any], PlainValidator(variables_value), WithJsonSchema(_ANY_MAP)]
-
-__all__ = ["Problem"]

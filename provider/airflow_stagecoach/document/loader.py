@@ -1,24 +1,25 @@
 """``load``: the text of a file to plans and diagnostics.
 
 Three passes: the YAML itself (:mod:`source`), the models (pydantic), and what the models cannot see
-(:mod:`checks`). A part that a pass could not read is left out for the next one, so that every fault is found at
-once; nothing is guessed about names that hang on such a part.
+(:mod:`checks`). A part that a pass could not read is left out for the next one, so that every fault is found
+at once; nothing is guessed about names that hang on such a part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.document.diagnostics import Diagnostic, did_you_mean, found, nearest
+from airflow_stagecoach.document.diagnostics import Diagnostic, found, nearest
 from airflow_stagecoach.document.sniff import is_ours
 from airflow_stagecoach.document.source import MAX_BYTES, Document, Source, read
 
 if TYPE_CHECKING:
-    from airflow_stagecoach.document.jobs import BackendCheck
+    from collections.abc import Mapping
+
     from airflow_stagecoach.document.plan import WorkflowPlan
     from airflow_stagecoach.document.problems import Problem
+    from airflow_stagecoach.document.runs_on import BackendCheck
     from airflow_stagecoach.document.source import Path
     from airflow_stagecoach.document.workflow import Workflow
 
@@ -241,7 +242,7 @@ def _validate(
 
 
 def _touches(part: _Part, source: Source) -> bool:
-    """Whether a fault of the YAML itself lies inside a workflow: what was built of it is not what was meant."""
+    """Whether a fault of the YAML itself lies inside a workflow: what was built is not what was meant."""
     from airflow_stagecoach.document.positions import locate
 
     node = part.document.node
@@ -274,6 +275,3 @@ def _check_unique(loaded: Loaded, source: Source) -> None:
         seen[name] = plan["line"]
         kept.append(plan)
     loaded.plans[:] = kept
-
-
-__all__ = ["MAX_LEGS", "Loaded", "did_you_mean", "load"]

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
-#: Beyond this many combinations before ``exclude`` nothing is computed at all.
-MAX_PRODUCT = 1_000_000
+#: Beyond this many comparisons nothing is computed at all.
+MAX_WORK = 500_000
 
 
 class MatrixError(ValueError):
@@ -57,19 +57,19 @@ def expand(
     size = 1
     for values in axes.values():
         size *= len(values)
-    if size > MAX_PRODUCT:
+    if size * (1 + len(excluded) + len(included)) > MAX_WORK:
         raise MatrixError(f"the matrix has {size} combinations, more than can be computed", ("matrix",))
 
     originals: list[dict[str, Any]] = []
     if axes:
-        for values in product(*axes.values()):
-            leg = dict(zip(axes, values))
+        for combination in product(*axes.values()):
+            leg = dict(zip(axes, combination, strict=True))
             if not any(all(same(leg[axis], value) for axis, value in entry.items()) for entry in excluded):
                 originals.append(leg)
     legs = [dict(leg) for leg in originals]
     for entry in included:
         fits = False
-        for original, leg in zip(originals, legs):
+        for original, leg in zip(originals, legs, strict=False):
             if all(same(original[axis], value) for axis, value in entry.items() if axis in original):
                 leg.update(entry)
                 fits = True
@@ -81,13 +81,13 @@ def expand(
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two values of a matrix are equal, without coercion: a boolean is no number, a number no text."""
+    """Whether two values of a matrix are equal without coercion: a boolean is no number, a number no text."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right))
+        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
     return bool(left == right)
 
 

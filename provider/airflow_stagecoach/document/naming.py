@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_stagecoach.document.stages import Stage
+    from airflow_stagecoach.document.stage import Stage
 
 _EXPRESSION = re.compile(r"\$?\$\{\{.*?\}\}|\{\{.*?\}\}", re.DOTALL)
 
@@ -39,7 +39,7 @@ def stage_ids(stages: Sequence[Stage]) -> list[str]:
 
 
 def task_ids(stages: Sequence[Stage]) -> list[str]:
-    """The task id of each stage: its id where that is static, else the slug of its name; unique in the job."""
+    """The task id of each stage: its id where that is static, else its name as a slug; unique in the job."""
     ids = stage_ids(stages)
     taken = {name for name in ids if "${{" not in name}
     result = []

@@ -66,7 +66,7 @@ def coerce_all(plans: Mapping[str, ParamPlan] | None, given: Mapping[str, Any]) 
     """The values of all params of a workflow: given ones coerced, absent ones by default.
 
     ``plans`` is the plan's ``params``; None (no ``params:`` key) lets any name pass as it is. A param with
-    neither a default nor ``required`` is null. Raises :class:`ParamError`, with the param's name in front, for
+    neither a default nor ``required`` is null. Raises :class:`ParamError`, the param's name in front, for
     a value that does not fit, for a required param that is absent, and for an unknown name.
     """
     if plans is None:
@@ -162,9 +162,9 @@ def _int(plan: ParamPlan, value: Any) -> int:
 
 def _float(plan: ParamPlan, value: Any) -> float:
     precision = plan.get("precision", DEFAULT_PRECISION)
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        number = float(value)
-    elif isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+    if (isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)) or (
+        isinstance(value, str) and _NUMBER.fullmatch(value.strip())
+    ):
         number = float(value)
     else:
         raise ParamError(f"expected a number, found {found(value)}")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.document.fields import has_expression
+from airflow_stagecoach.document.fields import (
+    has_expression,
+)
 from airflow_stagecoach.document.matrix import expand
 from airflow_stagecoach.document.naming import stage_ids, task_ids
 from airflow_stagecoach.document.plan import PLAN_FORMAT
-from airflow_stagecoach.document.stages import spec_of
+from airflow_stagecoach.document.stage import spec_of
 
 if TYPE_CHECKING:
-    from airflow_stagecoach.document.jobs import Job, Strategy
+    from airflow_stagecoach.document.jobs import Job
     from airflow_stagecoach.document.plan import JobPlan, StagePlan, StrategyPlan, WorkflowPlan
-    from airflow_stagecoach.document.stages import Stage
+    from airflow_stagecoach.document.stage import Stage
+    from airflow_stagecoach.document.strategy import Strategy
     from airflow_stagecoach.document.workflow import Workflow
 
 

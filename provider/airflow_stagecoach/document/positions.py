@@ -96,7 +96,7 @@ def _step(node: Node, part: str | int) -> tuple[Node | None, Node] | None:
 
 
 def _inside(text: str, node: ScalarNode, start: int, end: int, span: tuple[int, int]) -> tuple[int, int]:
-    """The place of a part of a scalar: its characters are followed through quotes, indentation and folding."""
+    """The place of a part of a scalar: its characters are followed through quotes and indentation."""
     value: str = node.value
     first, last = max(0, span[0]), min(len(value), max(span[1], span[0] + 1))
     raw = text[start:end]

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from airflow_stagecoach.document.diagnostics import did_you_mean, found, one_of
-from airflow_stagecoach.document.durations import MAX_SECONDS, parse_duration
 from airflow_stagecoach.document.fields import (
     Duration,
-    Faults,
-    Model,
     duration_value,
-    fault,
     list_of,
     number,
     text_value,
     whole_number,
 )
+from airflow_stagecoach.document.model import (
+    Faults,
+    Model,
+    fault,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from airflow_stagecoach.document.plan import RetryPlan
 
@@ -103,7 +104,7 @@ class Retry(Model):
     """
 
     noun = "retry"
-    habits = {
+    habits: ClassVar[Mapping[str, str]] = {
         "attempts": "write max: the number of retries after the first try",
         "retries": "write max",
         "limit": "write max",
@@ -209,15 +210,4 @@ RetryField = Annotated[
     WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MAX_RETRIES}, {"$ref": "#/$defs/Retry"}]}
     ),
-]
-
-__all__ = [
-    "BACKOFFS",
-    "DEFAULT_DELAY",
-    "JITTERS",
-    "MAX_RETRIES",
-    "MAX_SECONDS",
-    "Retry",
-    "RetryField",
-    "parse_duration",
 ]

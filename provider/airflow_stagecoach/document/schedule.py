@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from airflow_stagecoach.document.cron import CronError, check_cron, interval_cron
 from airflow_stagecoach.document.dates import parse_datetime, to_utc
 from airflow_stagecoach.document.diagnostics import did_you_mean, found
-from airflow_stagecoach.document.fields import Faults, duration_value, fault, has_expression, text_value
+from airflow_stagecoach.document.fields import (
+    duration_value,
+    has_expression,
+    text_value,
+)
+from airflow_stagecoach.document.model import (
+    Faults,
+    fault,
+)
 
 if TYPE_CHECKING:
     from airflow_stagecoach.document.plan import CronPlan, SchedulePlan

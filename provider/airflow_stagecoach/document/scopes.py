@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_stagecoach.document.fields import has_expression
+from airflow_stagecoach.document.fields import (
+    has_expression,
+)
 from airflow_stagecoach.document.naming import stage_ids
 from airflow_stagecoach.document.planner import axis_names
 from airflow_stagecoach.expressions import Kind, Record, Scope
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from airflow_stagecoach.document.jobs import Job
-    from airflow_stagecoach.document.stages import Stage
+    from airflow_stagecoach.document.stage import Stage
     from airflow_stagecoach.document.workflow import Workflow
     from airflow_stagecoach.expressions import Shape
 

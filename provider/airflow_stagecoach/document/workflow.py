@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
@@ -12,24 +12,24 @@ from airflow_stagecoach.document.diagnostics import DocumentError, did_you_mean,
 from airflow_stagecoach.document.fields import (
     Duration,
     Env,
-    Faults,
-    FilledText,
     Flag,
-    Model,
     Text,
     bool_value,
-    fault,
     filled_text,
     has_expression,
     list_of,
-    map_value,
     plain_data,
     text_value,
     whole_number,
 )
 from airflow_stagecoach.document.jobs import Job, jobs_value
+from airflow_stagecoach.document.model import (
+    Faults,
+    Model,
+    fault,
+)
 from airflow_stagecoach.document.params import TYPES, ParamError, coerce, to_json
-from airflow_stagecoach.document.retry import RetryField
+from airflow_stagecoach.document.retry import RetryField  # noqa: TC001 - pydantic reads it
 from airflow_stagecoach.document.schedule import date_value, schedule_value
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Param(Model):
 
     noun = "param"
     nullable = frozenset({"desc", "default"})
-    habits = {
+    habits: ClassVar[Mapping[str, str]] = {
         "description": "write desc",
         "title": "write desc",
         "enum": "write type: choice and options",
@@ -195,7 +195,7 @@ class Defaults(Model):
     """What all stages of a workflow have unless they say otherwise."""
 
     noun = "defaults"
-    habits = {
+    habits: ClassVar[Mapping[str, str]] = {
         "env": "write env: on the workflow itself",
         "run": "write shell: on the stage",
         "runs-on": "write runs-on: on each job",
@@ -250,7 +250,7 @@ class Workflow(Model):
 
     noun = "workflow"
     nullable = frozenset({"desc", "on"})
-    habits = {
+    habits: ClassVar[Mapping[str, str]] = {
         "schedule": "write on",
         "schedule-interval": "write on",
         "triggers": "write on",
@@ -391,6 +391,3 @@ class Workflow(Model):
         if problems:
             raise DocumentError([problem.without_position() for problem in problems])
         return plan_workflow(self)
-
-
-__all__ = ["MAX_NAME", "MAX_TAG", "Defaults", "Param", "Workflow", "dag_id", "map_value"]

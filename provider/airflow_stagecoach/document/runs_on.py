@@ -1,0 +1,121 @@
+"""``runs-on``: the backend of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from airflow_stagecoach.document.diagnostics import did_you_mean
+from airflow_stagecoach.document.fields import (
+    Data,
+    FilledText,
+    has_expression,
+    text_value,
+)
+from airflow_stagecoach.document.model import (
+    Faults,
+    Model,
+    fault,
+)
+
+#: Checks the ``with`` of a backend: takes the map, gives its canonical form, raises ``fault`` or ``Faults``.
+BackendCheck = Callable[[dict[str, Any]], dict[str, Any]]
+
+#: Every type that a document may name, by its canonical name.
+BACKEND_TYPES = ("local", "docker", "kubernetes", "aws-batch", "azure-batch", "cloud-batch", "self-hosted")
+BACKEND_ALIASES = {
+    "container": "docker",
+    "local-container": "docker",
+    "k8s-job": "kubernetes",
+    "k8s": "kubernetes",
+    "az-batch": "azure-batch",
+    "gcp-batch": "cloud-batch",
+}
+
+
+def no_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """The check of ``local``, which takes no settings."""
+    if settings:
+        faults = Faults()
+        for key in settings:
+            faults.add(
+                fault("unknown-key", f"unknown key '{key}': local takes no settings", on_key=True), key
+            )
+        faults.raise_any()
+    return {}
+
+
+#: The backends of this version. ``load`` takes another map when more are installed.
+LOCAL_ONLY: Mapping[str, BackendCheck] = {"local": no_settings}
+
+
+class RunsOn(Model):
+    """Where a job runs: a backend and its settings."""
+
+    noun = "runs-on"
+    habits: ClassVar[Mapping[str, str]] = {
+        "args": "write with",
+        "image": "write with: {image: ...}",
+        "config": "write with",
+    }
+
+    type: FilledText = Field(description="the backend")
+    with_: Data | None = Field(None, alias="with", description="settings of the backend")
+
+    @model_validator(mode="after")
+    def _backend_exists(self, info: ValidationInfo) -> RunsOn:
+        backends = LOCAL_ONLY
+        if isinstance(info.context, dict):
+            backends = info.context.get("backends") or LOCAL_ONLY
+        faults = Faults()
+        self.type = faults.check(lambda value: backend_type(value, backends), self.type, "type") or self.type
+        check = backends.get(self.type)
+        if check is not None:
+            settings = faults.check(check, self.with_ or {}, "with")
+            self.with_ = settings or None
+        faults.raise_any()
+        return self
+
+
+class OnLocal(RunsOn):
+    """``runs-on: local``: on an Airflow worker."""
+
+    type: FilledText = "local"
+
+
+def backend_type(value: Any, backends: Mapping[str, BackendCheck]) -> str:
+    """The canonical name of a backend; ``-`` and ``_`` are the same, aliases are resolved."""
+    text = text_value(value)
+    if has_expression(text):
+        raise fault("wrong-type", "runs-on must be known when the document is loaded, found an expression")
+    name = text.strip().lower().replace("_", "-")
+    name = BACKEND_ALIASES.get(name, name)
+    if name in backends:
+        return name
+    if name in BACKEND_TYPES:
+        raise fault(
+            "not-available", f"runs-on: {name} is not available in this version", "write runs-on: local"
+        )
+    if name.startswith(("ubuntu-", "windows-", "macos-")):
+        raise fault(
+            "unknown-backend",
+            f"unknown backend '{text[:60]}'",
+            "GitHub's machines do not exist here, write runs-on: local",
+        )
+    hint = did_you_mean(
+        name, [*BACKEND_TYPES, *backends, *BACKEND_ALIASES], f"known are {', '.join(BACKEND_TYPES)}"
+    )
+    raise fault("unknown-backend", f"unknown backend '{text[:60]}'", hint)
+
+
+def runs_on_value(value: Any, info: ValidationInfo) -> RunsOn:
+    """The name of a backend, or the map."""
+    if isinstance(value, RunsOn):
+        return value
+    if isinstance(value, str):
+        backends = (info.context or {}).get("backends") or LOCAL_ONLY
+        name = backend_type(value, backends)
+        return RunsOn.model_validate({"type": name}, context=info.context)
+    return RunsOn.model_validate(value, context=info.context)

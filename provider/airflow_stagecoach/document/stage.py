@@ -1,0 +1,174 @@
+"""What all kinds of stages have in common."""
+
+# pydantic evaluates the annotations of models when it runs:
+# ruff: noqa: TC001, TC003
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema
+
+from airflow_stagecoach.document.diagnostics import did_you_mean, found, one_of
+from airflow_stagecoach.document.fields import (
+    Condition,
+    Data,
+    Duration,
+    Env,
+    FilledText,
+    Flag,
+    Text,
+)
+from airflow_stagecoach.document.model import (
+    Faults,
+    Model,
+    article,
+    fault,
+)
+from airflow_stagecoach.document.retry import RetryField
+
+#: The keys that tell the kinds apart.
+KIND_KEYS = (
+    "echo",
+    "sleep",
+    "bash",
+    "run",
+    "uses",
+    "operator",
+    "trigger",
+    "parallel",
+    "foreach",
+    "until",
+    "case",
+    "raise",
+    "approval",
+)
+
+WHICH_KIND = f"a stage has one of the keys {', '.join(KIND_KEYS)}"
+
+STAGE_HABITS = {
+    "script": "write bash: for a shell script, run: for Python",
+    "command": "write bash",
+    "bash-command": "write bash",
+    "cmd": "write bash",
+    "sh": "write bash",
+    "python": "write run",
+    "python-callable": "write uses: path/func@tag",
+    "code": "write run",
+    "message": "write raise",
+    "args": "write with",
+    "steps": "write stages",
+    "timeout-minutes": "write timeout: 10m",
+    "execution-timeout": "write timeout: 10m",
+    "retries": "write retry",
+    "retry-delay": "write retry: {max: 3, delay: 30s}",
+    "depends-on": "stages run in the order they are written; a job may `need` other jobs",
+    "dependencies": "stages run in the order they are written; a job may `need` other jobs",
+    "needs": "stages run in the order they are written; `needs` belongs to a job",
+    "task-id": "write id",
+    "type": "the kind of a stage is told by its own key, such as bash or run",
+    "extras": "settings of the older engine do not exist here",
+    "strategy": "'strategy' belongs to a job; a stage may have foreach",
+    "matrix": "a matrix belongs to the strategy of a job; a stage may have foreach",
+    "requirements": "write deps",
+    "python-version": "write version",
+}
+
+
+class Stage(Model):
+    """What every stage takes; the kinds add their own keys."""
+
+    kind: ClassVar[str] = ""
+    noun = "stage"
+
+    name: FilledText | None = Field(None, description="shown in the UI; may hold expressions over `matrix`")
+    id: FilledText | None = Field(
+        None, description="key in `stages.<id>`; may hold expressions over `matrix` only"
+    )
+    desc: Text | None = Field(None, description="what the stage is for, markdown")
+    condition: Condition | None = Field(None, alias="if", description="run only when this is true, else skip")
+    env: Env | None = Field(None, description="environment of this stage, on top of the job's")
+    retry: RetryField | None = Field(None, description="repeat after a failure")
+    timeout: Duration | None = Field(None, description="a try that takes longer fails")
+    outputs: Data | None = Field(
+        None, description="names added to the outputs; sees the raw ones as `outputs.<name>`"
+    )
+    continue_on_error: Flag | None = Field(None, description="a failure does not fail the job")
+
+    @classmethod
+    def unknown_key(cls, key: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Message and hint for a key that this kind does not have; another kind may have it."""
+        from airflow_stagecoach.document.simple_stages import EmptyStage
+        from airflow_stagecoach.document.stages import KINDS
+
+        norm = key.replace("_", "-")
+        noun = article(cls.noun)
+        habit = STAGE_HABITS.get(norm)
+        others = [other for other in KINDS.values() if norm in other.keys()]  # noqa: SIM118 - a method, not a dict
+        message = f"unknown key '{key}' in {noun}"
+        if norm in KINDS and cls is EmptyStage:
+            return message, None
+        if others and not habit:
+            habit = f"'{norm}' belongs to {one_of(article(other.noun) for other in others)}"
+        known = dict.fromkeys([*cls.keys(), *(KINDS if cls is EmptyStage else ())])
+        return message, habit or did_you_mean(key, known, f"the keys of {noun} are {', '.join(cls.keys())}")
+
+    def spec_fields(self) -> dict[str, Any]:
+        """The keys of the kind in the stage spec, without those that have their default."""
+        return {}
+
+    def children(self) -> list[tuple[tuple[str | int, ...], list[Stage]]]:
+        """The nested lists of stages, each with the path that leads to it."""
+        return []
+
+
+def stages_value(value: Any, info: ValidationInfo) -> list[Stage]:
+    """A list of stages of any kind; it must hold at least one."""
+    if isinstance(value, dict):
+        raise fault("wrong-type", "expected a list of stages, found a map", "begin each stage with `- `")
+    if not isinstance(value, (list, tuple)):
+        raise fault("wrong-type", f"expected a list of stages, found {found(value)}")
+    if not value:
+        raise fault(
+            "empty-value",
+            "expected at least one stage",
+            "for a stage that does nothing write [{name: nothing}]",
+        )
+    from airflow_stagecoach.document.stages import stage_value
+
+    faults = Faults()
+    stages = [
+        faults.check(lambda item: stage_value(item, info), item, index) for index, item in enumerate(value)
+    ]
+    faults.raise_any()
+    return stages
+
+
+Stages = Annotated[
+    list[Stage],
+    PlainValidator(stages_value),
+    WithJsonSchema({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Stage"}}),
+]
+
+
+def present(**keys: Any) -> dict[str, Any]:
+    """The keys that have a value."""
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def spec_of(stage: Stage) -> dict[str, Any]:
+    """The stage in the shape that the engine runs (docs/architecture.md, "The stage spec")."""
+    return {
+        "kind": stage.kind,
+        **present(id=stage.id, name=stage.name),
+        **present(**{"if": stage.condition}),
+        **present(
+            env=stage.env or None,
+            timeout=stage.timeout,
+            retry=stage.retry.plan() if stage.retry is not None else None,
+            outputs=stage.outputs or None,
+            continue_on_error=stage.continue_on_error or None,
+        ),
+        **stage.spec_fields(),
+    }
