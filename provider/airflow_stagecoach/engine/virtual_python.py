@@ -154,7 +154,8 @@ def _without_shims(path: str) -> str:
     for folder in path.split(os.pathsep):
         versions = os.path.join(os.path.dirname(folder), "versions")
         if os.path.basename(folder) == "shims" and os.path.isdir(versions):
-            folders += [os.path.join(versions, name, "bin") for name in sorted(os.listdir(versions))]
+            names = [name for name in os.listdir(versions) if name.startswith("3.")]
+            folders += [os.path.join(versions, name, "bin") for name in sorted(names, reverse=True)]
         else:
             folders.append(folder)
     return os.pathsep.join(folders)
