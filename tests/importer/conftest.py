@@ -37,9 +37,9 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original: Callable[..., dict[str, object]] = documents._check
 
-    def check(data: bytes, name: str) -> dict[str, object]:
+    def check(data: bytes, name: str, max_legs: int) -> dict[str, object]:
         names.append(name)
-        return original(data, name)
+        return original(data, name, max_legs)
 
     monkeypatch.setattr(documents, "_check", check)
     return names

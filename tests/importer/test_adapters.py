@@ -113,7 +113,8 @@ try:
     listed = list_py_file_paths({str(folder)!r}, True)
 except ImportError:
     from airflow.sdk.importers import get_importer_registry
-    listed = list(get_importer_registry().list_dag_definitions(LocalDagBundle(name="b", path={str(folder)!r})))
+    bundle = LocalDagBundle(name="b", path={str(folder)!r})
+    listed = list(get_importer_registry().list_dag_definitions(bundle))
 print(len(listed))
 print(*sorted(name for name in sys.modules if name.startswith("airflow_stagecoach.")))
 heavy = ("docker", "kubernetes", "boto3", "azure", "google.cloud")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from importer_documents import workflow
 
 from airflow_stagecoach.importer import build
@@ -13,6 +12,8 @@ from airflow_stagecoach.importer.build import build_document
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pytest
 
     from airflow_stagecoach.importer.cache import PlanCache
 

@@ -210,6 +210,7 @@ def test_key_depends_on_content_and_meaning(monkeypatch: pytest.MonkeyPatch) -> 
     key = cache_key(b"text")
     assert key == cache_key(b"text")
     assert key != cache_key(b"text ")
+    assert len({key, cache_key(b"text", 1), cache_key(b"text", 2), cache_key(b"text", "1")}) == 4
     assert len(key) == 64
     for name, value in (("PLAN_FORMAT", 999), ("__version__", "999")):
         with monkeypatch.context() as patch:

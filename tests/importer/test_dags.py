@@ -51,7 +51,7 @@ def test_all_dags_of_the_folder(folder: Path, documents: Path, cache: PlanCache)
 def test_folder_is_the_loaders_own_unless_named(folder: Path, documents: Path, cache: PlanCache) -> None:
     assert len(load_workflows({"__file__": str(documents / "loader.py")})) == 10
     assert list(load_workflows(namespace(folder), documents / "3.yaml")) == ["flow-3"]
-    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         load_workflows(namespace(folder), "nowhere")
 
 

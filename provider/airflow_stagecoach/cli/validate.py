@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the documents; 0 when all are good, 1 when one is bad or nothing was there to check."""
-    checked = [_check(file) for file in _expand(args.files)]
+    checked = [_check(file, explicit=explicit) for file, explicit in _expand(args.files)]
     _find_duplicates(checked)
     errors = sum(len(one.diagnostics) for one in checked)
     workflows = sum(len(one.workflows) for one in checked)
@@ -67,16 +67,18 @@ def run(args: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _expand(files: Iterable[str]) -> Iterator[str]:
-    """Replace folders by the documents below them, in the order of their names."""
+def _expand(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """Replace folders by the documents below them, and tell for each file whether it was named itself."""
     for file in files:
         if file != "-" and os.path.isdir(file):
-            yield from _find(file)
+            for path in _find(file):
+                yield path, False
         else:
-            yield file
+            yield file, True
 
 
 def _find(folder: str) -> Iterator[str]:
+    """Find the documents below a folder, in the order of their names; hidden folders are left alone."""
     from airflow_stagecoach.document import is_ours
 
     for parent, folders, files in os.walk(folder):
@@ -94,26 +96,17 @@ def _find(folder: str) -> Iterator[str]:
                 yield path
 
 
-def _check(file: str) -> Checked:
+def _check(file: str, *, explicit: bool) -> Checked:
+    """Check a document. ``explicit``: a person named it, so it must be one."""
     from airflow_stagecoach.document import Diagnostic, load
 
     name = "<stdin>" if file == "-" else file
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"byte {error.start} is not UTF-8 text"
-        problem = Diagnostic("encoding", message, name, hint="save the file as UTF-8")
-        return Checked(name, diagnostics=[problem])
     except OSError as error:
         problem = Diagnostic("unreadable", f"cannot be read: {error.strerror or error}", name)
         return Checked(name, diagnostics=[problem])
-    loaded = load(text, name)
-    if not loaded.ours and not loaded.diagnostics:
-        problem = Diagnostic(
-            "no-workflow", "holds no workflow", name, hint="a workflow has 'type: Workflow' and 'jobs:'"
-        )
-        return Checked(name, diagnostics=[problem])
+    loaded = load(data, name, explicit=explicit)
     workflows = {plan["dag_id"]: plan["line"] for plan in loaded.plans}
     return Checked(name, workflows, list(loaded.diagnostics))
 

@@ -118,7 +118,7 @@ class DuplicateDagIdError(ValueError):
 
     def __init__(self, plan: WorkflowPlan, name: str, other: str) -> None:
         super().__init__(
-            f"{name}:{plan['line']}:1: workflow '{plan['dag_id']}' is also defined in {other} [duplicate-dag-id]\n"
+            f"{name}:{plan['line']}:1: workflow '{plan['dag_id']}' is also defined in {other} "
+            "[duplicate-dag-id]\n"
             "hint: give one of the two another name; until then only the other document's DAG runs"
         )
-

@@ -156,9 +156,14 @@ def clean_up(folder: Path, now: float) -> int:
     return removed
 
 
-def cache_key(data: bytes) -> str:
-    """Name the entry of a document with this content: 64 hexadecimal digits."""
+def cache_key(data: bytes, *settings: object) -> str:
+    """Name the entry of a document: 64 hexadecimal digits.
+
+    :param data: the content of the document
+    :param settings: what else its check was told, as values with a short text
+    """
     digest = hashlib.sha256(_meaning())
+    digest.update(repr(settings).encode())
     digest.update(data)
     return digest.hexdigest()
 

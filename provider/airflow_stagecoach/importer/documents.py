@@ -61,10 +61,11 @@ def load_document(
         data = path.read_bytes()
     if cache is None:
         cache = default_cache()
-    key = cache_key(data)
+    max_legs = _max_legs()
+    key = cache_key(data, max_legs)
     entry = cache.get(key)
     if entry is None:
-        entry = _check(data, name)
+        entry = _check(data, name, max_legs)
         cache.put(key, entry)
     diagnostics = []
     if entry["diagnostics"]:
@@ -75,25 +76,21 @@ def load_document(
     return Document(path, entry["plans"], diagnostics, entry["ours"])
 
 
-def _check(data: bytes, name: str) -> dict[str, Any]:
+def _check(data: bytes, name: str, max_legs: int) -> dict[str, Any]:
     """Load a document without the cache; the outcome as an entry of it."""
-    from airflow_stagecoach.document import Diagnostic, diagnostics_to_json, load
+    from airflow_stagecoach.document import diagnostics_to_json, load
 
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        diagnostic = Diagnostic(
-            code="encoding",
-            message=f"byte 0x{data[error.start]:02x} is not UTF-8 text",
-            file=name,
-            line=data.count(b"\n", 0, error.start) + 1,
-            column=error.start - data.rfind(b"\n", 0, error.start),
-            hint="save the file as UTF-8",
-        )
-        return {"plans": [], "diagnostics": diagnostics_to_json([diagnostic]), "ours": True}
-    loaded = load(text, name)
+    loaded = load(data, name, max_legs=max_legs)
     return {
-        "plans": list(loaded.plans),
+        "plans": loaded.plans,
         "diagnostics": diagnostics_to_json(loaded.diagnostics),
         "ours": loaded.ours,
     }
+
+
+def _max_legs() -> int:
+    """The most legs of a matrix that this Airflow allows."""
+    from airflow.configuration import conf
+
+    legs: int = conf.getint("core", "max_map_length", fallback=1024)
+    return legs
