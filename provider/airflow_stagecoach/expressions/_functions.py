@@ -261,7 +261,7 @@ def _extreme(run: Evaluation, name: str, values: Any, wanted: int) -> Any:
         raise ExpressionError(
             "{}() of an empty list".format(name), hint="write: len(x) > 0 ? {}(x) : 0".format(name)
         )
-    run.charge(len(values))
+    run.charge(2 * len(values))
     best = values[0]
     for value in values[1:]:
         if compare(value, best) == wanted:

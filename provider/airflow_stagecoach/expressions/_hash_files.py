@@ -23,7 +23,7 @@ def hash_files(patterns: list[str], base: str | None) -> str:
 
     :param patterns: globs relative to ``base``; ``**`` matches folders, a leading ``!`` leaves files out
     :param base: the folder, or None for the current one
-    :raises ExpressionError: a pattern leads out of ``base``, there are too many files, or one cannot be read
+    :raises ExpressionError: a pattern is wrong or leads out of ``base``, there are too many files, or one cannot be read
     """
     wanted = [_compile(pattern) for pattern in patterns if not pattern.startswith("!")]
     unwanted = [_compile(pattern[1:]) for pattern in patterns if pattern.startswith("!")]
@@ -58,10 +58,14 @@ def _compile(pattern: str) -> re.Pattern[str]:
         elif piece == "?":
             expression += "[^/]"
         elif len(piece) > 1:
-            expression += "[" + ("^" if piece[1] == "!" else "") + re.escape(piece[1:-1].lstrip("!")) + "]"
+            inner = re.escape(piece[1:-1].lstrip("!")).replace("\\-", "-")
+            expression += "[" + ("^" if piece[1] == "!" else "") + inner + "]"
         else:
             expression += re.escape(piece)
-    return re.compile(expression + r"\Z", re.DOTALL)
+    try:
+        return re.compile(expression + r"\Z", re.DOTALL)
+    except re.error:
+        raise ExpressionError("hashFiles() cannot use '{}'".format(pattern), hint="as in: [a-z]") from None
 
 
 def _files(root: str) -> Iterator[str]:

@@ -83,7 +83,7 @@ def _number(operator: str, left: Any, right: Any) -> Any:
         else:
             result = left / right
     except ArithmeticError:  # an int too large for a float, or a decimal out of range
-        raise ExpressionError("the result of '{}' is too large".format(operator)) from None
+        raise ExpressionError("the result of '{}' is out of range".format(operator)) from None
     if isinstance(result, int):
         _check_bits(result.bit_length())
     elif result in (float("inf"), float("-inf")) and isinstance(result, float):

@@ -26,6 +26,9 @@ _KINDS = {
     tuple: Kind.LIST,
 }
 
+#: Types that Python compares as the language does.
+_PLAIN_TYPES = frozenset((str, bool, int))
+
 _ARTICLES = {
     Kind.NULL: "null",
     Kind.BOOLEAN: "a boolean",
@@ -151,7 +154,10 @@ def equal(left: Any, right: Any, charge: Callable[[int], None]) -> bool:
 
     :param charge: called for every value compared, so that the work stays bounded
     """
-    charge(1)
+    charge(2)
+    same = type(left)
+    if same is type(right) and same in _PLAIN_TYPES:
+        return bool(left == right)
     kind = kind_of(left)
     if kind is not kind_of(right):
         return False
@@ -167,8 +173,6 @@ def equal(left: Any, right: Any, charge: Callable[[int], None]) -> bool:
         return bool(_moment(left) == _moment(right))
     if kind is Kind.NUMBER:
         left, right = same_number_type(left, right)
-    if kind is Kind.TEXT:
-        charge(min(len(left), len(right)) // 64)
     return bool(left == right)
 
 
