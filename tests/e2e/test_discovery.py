@@ -57,9 +57,10 @@ def test_broken_document_does_not_hide_the_one_beside_it(client: Client) -> None
     text = client.wait_for_import_error("broken.yaml")
     client.wait_for_dag("beside")
     lines = text.splitlines()
-    assert lines[0].startswith("broken.yaml:3:3: "), text
-    assert "jbos" in lines[0]
-    assert any("'jobs'" in line for line in lines), text
+    place = next(number for number, line in enumerate(lines) if line.startswith("broken.yaml:3:3: "))
+    assert "'jbos'" in lines[place], text
+    assert lines[place + 2] == "3 |   jbos:", text
+    assert "did you mean 'jobs'?" in text
     client.drop("broken.yaml", document("broken"))
     client.wait_for_dag("broken")
     client.wait_until_no_import_error("broken.yaml")

@@ -221,6 +221,23 @@ def test_key_depends_on_content_and_meaning(monkeypatch: pytest.MonkeyPatch) -> 
     assert cache_key(b"text") == key
 
 
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [("", "HOME/cache/stagecoach"), ("off", None), ("/a/b", "/a/b"), ("$WHERE/plans", "/somewhere/plans")],
+)
+def test_folder_as_configured(option: str, expected: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.configuration import AIRFLOW_HOME
+
+    monkeypatch.setenv("WHERE", "/somewhere")
+    monkeypatch.setenv("AIRFLOW__STAGECOACH__CACHE_FOLDER", option)
+    cache_module.default_cache.cache_clear()
+    try:
+        folder = cache_module.default_cache().folder
+    finally:
+        cache_module.default_cache.cache_clear()
+    assert (folder and str(folder)) == (expected and expected.replace("HOME", AIRFLOW_HOME))
+
+
 def test_key_changes_when_a_package_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     cache_module._meaning.cache_clear()

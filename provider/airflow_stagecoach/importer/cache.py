@@ -71,8 +71,6 @@ class PlanCache:
         try:
             # makedirs gives the mode to the last folder only, and the first is the one that counts.
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._trusted is False:
-                self._trusted = None
             if not self._is_trusted():
                 return False
             target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -201,6 +199,8 @@ def default_cache() -> PlanCache:
     from airflow.configuration import AIRFLOW_HOME, conf
 
     configured = conf.get("stagecoach", "cache_folder", fallback="")
-    if configured and configured.lower() == "off":
+    if configured.lower() == "off":
         return PlanCache(None)
-    return PlanCache(Path(configured) if configured else Path(AIRFLOW_HOME, "cache", "stagecoach"))
+    if configured:
+        return PlanCache(Path(os.path.expandvars(configured)).expanduser())
+    return PlanCache(Path(AIRFLOW_HOME, "cache", "stagecoach"))

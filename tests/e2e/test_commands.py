@@ -1,0 +1,118 @@
+"""Airflow's own commands and ours, as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from e2e_client import wait
+
+if TYPE_CHECKING:
+    from e2e_client import Client
+
+    from airflow_stagecoach.cli.local_airflow import LocalAirflow
+
+TWO = """
+command-one:
+  type: Workflow
+  jobs:
+    greet:
+      stages:
+        - name: Say
+          id: say
+          bash: echo the one
+command-two:
+  type: Workflow
+  jobs:
+    greet:
+      stages:
+        - name: Say
+          id: say
+          bash: echo the two
+"""
+
+
+def run_airflow(airflow: LocalAirflow, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "airflow", *arguments],
+        env=airflow.environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+@pytest.mark.parametrize("command", ["dags", "tasks"])
+def test_test_commands(airflow: LocalAirflow, client: Client, command: str) -> None:
+    client.drop("commands.yaml", TWO)
+    client.wait_for_dag("command-two")
+    arguments = ["command-two"] if command == "dags" else ["command-two", "greet.say"]
+    done = run_airflow(airflow, command, "test", *arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "the two" in done.stdout + done.stderr
+    assert "the one" not in done.stdout + done.stderr
+
+
+def test_dags_list_and_import_errors(airflow: LocalAirflow, client: Client) -> None:
+    client.drop("commands.yaml", TWO)
+    client.drop("commands-bad.yaml", TWO.replace("command-", "bad-").replace("bash:", "bsah:"))
+    listed = run_airflow(airflow, "dags", "list", "--local", "--output", "plain")
+    assert "command-one" in listed.stdout, listed.stderr[-3000:]
+    errors = run_airflow(airflow, "dags", "list-import-errors", "--local", "--output", "plain")
+    assert "bsah" in errors.stdout + errors.stderr
+    client.remove("commands-bad.yaml")
+    client.wait_until_no_import_error("commands-bad.yaml")
+
+
+def test_demo(tmp_path: Path) -> None:
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "demo.yaml").write_text(TWO.replace("command-", "demo-"))
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "airflow_stagecoach.cli.main", "demo", str(dags), "--home", "home"],
+            cwd=tmp_path,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait(
+            lambda: "Airflow is at" in output.read_text() or demo.poll() is not None,
+            "the demo is not up",
+            180,
+            output.read_text,
+        )
+        found = re.search(r"Airflow is at (http://127\.0\.0\.1:\d+) \(no login\)", output.read_text())
+        assert found is not None, output.read_text()
+        assert httpx.get(found[1], follow_redirects=True).status_code == 200
+    finally:
+        demo.send_signal(signal.SIGTERM)
+        demo.wait(60)
+    assert demo.returncode == 0, output.read_text()
+    assert output.read_text().endswith("Stopping.\n")
+    mark = f"AIRFLOW_HOME={tmp_path / 'home'}"
+    deadline = time.monotonic() + 5
+    while (left := processes_with(mark)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == []
+
+
+def processes_with(mark: str) -> list[str]:
+    """Give the command lines of processes that have something in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in os.fsdecode((folder / "environ").read_bytes()).split("\0"):
+                found.append(os.fsdecode((folder / "cmdline").read_bytes()))
+        except OSError:
+            continue
+    return found
