@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_stagecoach.engine import tag
+from airflow_stagecoach import tag
 
 
 @tag("v1")
