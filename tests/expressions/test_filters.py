@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +15,9 @@ from airflow_stagecoach.expressions import (
     render,
     restore_filters,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def value(source: str, **contexts: Any) -> Any:

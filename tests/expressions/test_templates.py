@@ -11,6 +11,7 @@ from airflow_stagecoach.expressions import (
     ExpressionPart,
     ExpressionSyntaxError,
     JinjaPart,
+    TextPart,
     escape,
     parse_template,
     render,
@@ -75,7 +76,8 @@ def test_part_contents() -> None:
     assert isinstance(first, ExpressionPart)
     assert isinstance(second, JinjaPart)
     assert second.text == "{{ ds }}"
-    assert third.text == "${{"  # type: ignore[union-attr]  # the literal text is the third part
+    assert isinstance(third, TextPart)
+    assert third.text == "${{"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_kind_and_text(value: Any, kind: Kind, text: str) -> None:
 
 @pytest.mark.parametrize("value", [object(), {1}, b"x", print])
 def test_other_objects_are_refused(value: Any) -> None:
-    with pytest.raises(ExpressionError, match="a Python object of type .* cannot be used"):
+    with pytest.raises(ExpressionError, match=r"a Python object of type .* cannot be used"):
         kind_of(value)
     with pytest.raises(ExpressionError):
         to_text([value])

@@ -23,7 +23,8 @@ def hash_files(patterns: list[str], base: str | None) -> str:
 
     :param patterns: globs relative to ``base``; ``**`` matches folders, a leading ``!`` leaves files out
     :param base: the folder, or None for the current one
-    :raises ExpressionError: a pattern is wrong or leads out of ``base``, there are too many files, or one cannot be read
+    :raises ExpressionError: a pattern is wrong or leads out of ``base``, there are too many files, or one
+        cannot be read
     """
     wanted = [_compile(pattern) for pattern in patterns if not pattern.startswith("!")]
     unwanted = [_compile(pattern[1:]) for pattern in patterns if pattern.startswith("!")]

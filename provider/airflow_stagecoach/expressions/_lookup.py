@@ -106,7 +106,9 @@ def get_item(value: Any, index: int) -> Any:
     """
     length = len(value)
     if not -length <= index < length:
-        raise MissingError("has {} items and no [{}]".format(length, index))
+        raise MissingError(
+            "has {} and no [{}]".format("1 item" if length == 1 else "%d items" % length, index)
+        )
     return value[index]
 
 
