@@ -49,7 +49,7 @@ def test_much_output_needs_little_memory() -> None:
     code = (
         "import resource\n"
         "from airflow_stagecoach.engine import Hooks, Runner\n"
-        "Runner({'stages': [{'kind': 'bash', 'id': 'b', 'bash': 'yes 0123456789 | head -c 100000000'}]},"
+        "Runner({'stages': [{'kind': 'bash', 'id': 'b', 'bash': 'yes ' + '0123456789' * 20 + ' | head -c 100000000'}]},"
         " Hooks(log=lambda text, level: None)).run()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )

@@ -110,6 +110,9 @@ class Lane:
 
     def log(self, text: str, level: str = "info") -> None:
         """Write text, line by line."""
+        if "\n" not in text:
+            self._groups.write(self, text, level)
+            return
         for line in text.split("\n"):
             self._groups.write(self, line, level)
 

@@ -34,6 +34,7 @@ class _Placeholders(NamedTuple):
     expressions: Dict[str, str]  # placeholder -> expression with its braces
     prefix: str
     lines: List[Tuple[int, int]]  # (line in `text`, newlines that the expressions on it have lost)
+    moved: Set[int]  # lines in `text` that hold a placeholder
 
 
 def prepare(source: str, filename: str, evaluate: Callable[[str], Any]) -> Prepared:
@@ -72,18 +73,20 @@ def _mark(source: str) -> _Placeholders:
     found: Dict[str, str] = {}
     pieces: List[str] = []
     lines: List[Tuple[int, int]] = []
+    moved: Set[int] = set()
     line = 1
     for is_expression, piece in split(source):
         if is_expression:
             name = f"{prefix}{len(found)}__"
             found[name] = piece
             pieces.append(name)
+            moved.add(line)
             if "\n" in piece:
                 lines.append((line, piece.count("\n")))
         else:
             pieces.append(piece)
             line += piece.count("\n")
-    return _Placeholders("".join(pieces), found, prefix, lines)
+    return _Placeholders("".join(pieces), found, prefix, lines, moved)
 
 
 def split(source: str) -> List[Tuple[bool, str]]:
@@ -175,13 +178,18 @@ class _Fill(ast.NodeTransformer):
         return self._texts[name]
 
     def _place(self, node: ast.AST) -> None:
-        """Give a node its original line numbers, and no columns: a traceback would mark the wrong text."""
+        """Give a node its original lines; where an expression moved its columns, it has none.
+
+        A traceback would mark the wrong text with wrong columns; without any it shows the whole line.
+        """
         if not isinstance(node, (ast.stmt, ast.expr, ast.excepthandler, ast.arg, ast.keyword, ast.alias)):
             return
         line = getattr(node, "lineno", None)
         if line is None:
             return
         end = getattr(node, "end_lineno", None) or line
+        if any(at in self._marked.moved for at in (line, end)):
+            node.col_offset = node.end_col_offset = -1
         node.lineno = _original_line(line, self._marked)
         node.end_lineno = _original_line(end, self._marked)
 

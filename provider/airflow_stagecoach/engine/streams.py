@@ -45,9 +45,17 @@ class Stream:
     def _emit(self, text: str) -> None:
         first, *others = text.split("\n")
         self._append(first)
-        for piece in others:
-            self._flush(ended=True)
-            self._append(piece)
+        if not others:
+            return
+        self._flush(ended=True)
+        last = others.pop()
+        for line in others:
+            if len(line) <= LONGEST_LINE:  # The usual case, made short: there may be millions.
+                self._log(line[:-1] if line.endswith("\r") else line)
+            else:
+                self._append(line)
+                self._flush(ended=True)
+        self._append(last)
 
     def _append(self, text: str) -> None:
         while self._line_length + len(text) > LONGEST_LINE:
