@@ -12,6 +12,7 @@ The manner is actionlint's::
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Longer source lines are cut around the caret: a hostile line must not fill a screen.
 MAX_LINE_SHOWN = 160
+#: Words that are compared with a misspelt one.
+MAX_WORDS = 1000
 
 
 @dataclass(frozen=True)
@@ -124,16 +127,23 @@ def render_path(path: Sequence[str | int]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that ``word`` most likely means, or None; case and ``-``/``_`` do not count."""
+    return _nearest(word[:80], tuple(known))
+
+
+@lru_cache(maxsize=256)
+def _nearest(word: str, known: tuple[str, ...]) -> str | None:
+    """One mistake is often made many times, and comparing words is slow."""
     from difflib import get_close_matches
 
-    def plain(text: str) -> str:
-        return text.lower().replace("_", "-")
-
     by_plain: dict[str, str] = {}
-    for candidate in known:
-        by_plain.setdefault(plain(candidate), candidate)
-    found = get_close_matches(plain(word)[:80], list(by_plain), n=1, cutoff=0.6)
+    for candidate in known[:MAX_WORDS]:
+        by_plain.setdefault(_plain(candidate), candidate)
+    found = get_close_matches(_plain(word), list(by_plain), n=1, cutoff=0.6)
     return by_plain[found[0]] if found else None
+
+
+def _plain(text: str) -> str:
+    return text.lower().replace("_", "-")
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:

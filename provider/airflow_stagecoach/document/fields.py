@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -15,6 +16,9 @@ from pydantic import PlainValidator, WithJsonSchema
 from airflow_stagecoach.document.diagnostics import found
 from airflow_stagecoach.document.durations import parse_duration
 from airflow_stagecoach.document.model import Faults, fault
+
+#: Entries of a list that is not data: needs, tags, requirements.
+MAX_ITEMS = 1000
 
 #: Ids of jobs and stages (DESIGN, "Rules of detail" 1).
 ID_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]*"
@@ -166,8 +170,11 @@ def list_of(validate: Callable[[Any], Any], what: str, *, single: bool = True) -
             value = [value]
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
             raise fault("wrong-type", f"expected a list of {what}, found {found(value)}")
+        values = list(islice(value, MAX_ITEMS + 1))
+        if len(values) > MAX_ITEMS:
+            raise fault("too-many", f"a list of {what} may have at most {MAX_ITEMS} entries")
         faults = Faults()
-        items = [faults.check(validate, item, index) for index, item in enumerate(value)]
+        items = [faults.check(validate, item, index) for index, item in enumerate(values)]
         faults.raise_any()
         return items
 

@@ -34,6 +34,9 @@ from airflow_stagecoach.document.runs_on import RunsOn, runs_on_value
 from airflow_stagecoach.document.stage import Stages, stages_value
 from airflow_stagecoach.document.strategy import Strategy
 
+#: Jobs of one workflow: Airflow's UI and scheduler do not like more either.
+MAX_JOBS = 1000
+
 
 class Rule(str, Enum):
     """When a job starts, judged on the results of its needs. Names and meaning are Airflow's."""
@@ -130,7 +133,7 @@ class Job(Model):
         Annotated[
             RunsOn,
             PlainValidator(runs_on_value),
-            WithJsonSchema({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/RunsOn"}]}),
+            WithJsonSchema({"anyOf": [{"type": "string"}, {"x-ref": "RunsOn"}]}),
         ]
         | None
     ) = Field(None, description="where it runs, local if absent")
@@ -144,7 +147,7 @@ class Job(Model):
         Annotated[
             Strategy,
             PlainValidator(lambda value, info: Strategy.model_validate(value, context=info.context)),
-            WithJsonSchema({"$ref": "#/$defs/Strategy"}),
+            WithJsonSchema({"x-ref": "Strategy"}),
         ]
         | None
     ) = Field(None, description="run once for each combination")
@@ -152,7 +155,7 @@ class Job(Model):
     stages: Annotated[
         Stages,
         PlainValidator(job_stages),
-        WithJsonSchema({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Stage"}}),
+        WithJsonSchema({"type": "array", "minItems": 1, "items": {"x-ref": "Stage"}}),
     ] = Field(description="what it does, in order; at least one")
     outputs: Data | None = Field(
         None, description="`needs.<job>.outputs`; all outputs of its stages if absent"
@@ -177,6 +180,8 @@ def jobs_value(value: Any, info: ValidationInfo) -> dict[str, Job]:
     if not isinstance(value, Mapping):
         hint = "write jobs: {name: {stages: [...]}}, the name of each job is its key"
         raise fault("wrong-type", f"expected a map of jobs, found {found(value)}", hint)
+    if len(value) > MAX_JOBS:
+        raise fault("too-many", f"a workflow may have at most {MAX_JOBS} jobs, found {len(value)}")
     faults = Faults()
     jobs: dict[str, Job] = {}
     for key, item in value.items():

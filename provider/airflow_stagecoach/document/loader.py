@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Airflow's default of ``[core] max_map_length``.
 MAX_LEGS = 1024
+#: Beginnings of top-level keys that are left alone: they hold anchors.
+HOLDERS = ("x-", ".")
 #: Passes over one workflow that leave out what could not be read; more are never needed in earnest.
 _MAX_REPAIRS = 4
 #: Faults shown of one file.
@@ -114,8 +116,13 @@ def _split(document: Document, source: Source, *, explicit: bool) -> tuple[list[
         message = f"expected a map with name, type and jobs, found {found(root)}"
         return [], [_at(source, document, (), "wrong-type", message)]
     if _looks_like_one(root, explicit=explicit):
+        held = [key for key in root if key.startswith(HOLDERS)]
+        if held:
+            line = source.lines[id(root)]
+            root = {key: value for key, value in root.items() if key not in held}
+            source.lines[id(root)] = line
         return [_Part(document, root, (), None)], []
-    entries = {key: value for key, value in root.items() if not key.startswith(("x-", "."))}
+    entries = {key: value for key, value in root.items() if not key.startswith(HOLDERS)}
     ours = [
         key
         for key, value in entries.items()
@@ -195,7 +202,7 @@ def _load_part(
         problems += check_workflow(workflow, part.path, max_legs=max_legs, damaged=damaged)
     # A value that YAML could not give is one fault, whatever the models make of its absence.
     told = {diagnostic.line for diagnostic in source.diagnostics}
-    for problem in problems:
+    for problem in problems[:MAX_SHOWN]:
         diagnostic = _at(
             source,
             part.document,
@@ -246,8 +253,6 @@ def _touches(part: _Part, source: Source) -> bool:
     from airflow_stagecoach.document.positions import locate
 
     node = part.document.node
-    if node is None:
-        return True
     if not part.path:
         start, end = source.span(node)
     else:

@@ -11,6 +11,7 @@ hides no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import (
@@ -128,7 +129,7 @@ class Model(BaseModel, metaclass=_Construct):
     @classmethod
     def keys(cls) -> dict[str, str]:
         """Spelling in a document -> field name, in order."""
-        return {field.alias or name: name for name, field in cls.model_fields.items()}
+        return _keys(cls)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -144,9 +145,9 @@ class Model(BaseModel, metaclass=_Construct):
         context: dict[str, Any] | None = info.context
         faults = Faults()
         clean, seen = cls._take_keys(data, faults, written=context is not None)
-        for name, field in cls.model_fields.items():
-            if field.is_required() and name not in seen:
-                faults.add(fault("missing-key", f"{article(cls.noun)} needs '{field.alias}'", on_key=True))
+        for name, alias in _required(cls).items():
+            if name not in seen:
+                faults.add(fault("missing-key", f"{article(cls.noun)} needs '{alias}'", on_key=True))
         model: Self | None = None
         try:
             model = handler(clean)
@@ -170,10 +171,7 @@ class Model(BaseModel, metaclass=_Construct):
 
         Notes unknown keys, keys written twice, and in a document (``written``) keys without a value.
         """
-        names = {}
-        for alias, name in cls.keys().items():
-            names[alias.replace("-", "_")] = name
-            names[name] = name
+        names = _spellings(cls)
         clean: dict[str, Any] = {}
         first: dict[str, str] = {}
         for key, value in data.items():
@@ -199,6 +197,24 @@ class Model(BaseModel, metaclass=_Construct):
         habit = cls.habits.get(key.replace("_", "-"))
         expected = f"the keys of {article(cls.noun)} are {', '.join(cls.keys())}"
         return f"unknown key '{key}' in {article(cls.noun)}", habit or did_you_mean(key, cls.keys(), expected)
+
+
+@cache
+def _keys(cls: type[Model]) -> dict[str, str]:
+    return {field.alias or name: name for name, field in cls.model_fields.items()}
+
+
+@cache
+def _spellings(cls: type[Model]) -> dict[str, str]:
+    """Every spelling of a key, hyphens as underscores -> field name."""
+    return {spelling.replace("-", "_"): name for key, name in _keys(cls).items() for spelling in (key, name)}
+
+
+@cache
+def _required(cls: type[Model]) -> dict[str, str]:
+    """Field name -> key of what cannot be absent."""
+    fields = cls.model_fields
+    return {name: key for key, name in _keys(cls).items() if fields[name].is_required()}
 
 
 def article(noun: str) -> str:

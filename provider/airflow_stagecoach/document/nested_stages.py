@@ -65,7 +65,7 @@ Branches = Annotated[
         {
             "type": "object",
             "minProperties": 1,
-            "additionalProperties": {"type": "array", "items": {"$ref": "#/$defs/Stage"}},
+            "additionalProperties": {"type": "array", "items": {"x-ref": "Stage"}},
         }
     ),
 ]
@@ -218,7 +218,7 @@ def matches_value(value: Any, info: ValidationInfo) -> list[Match]:
 Matches = Annotated[
     list[Match],
     PlainValidator(matches_value),
-    WithJsonSchema({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Match"}}),
+    WithJsonSchema({"type": "array", "minItems": 1, "items": {"x-ref": "Match"}}),
 ]
 
 

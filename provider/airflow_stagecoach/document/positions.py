@@ -28,7 +28,7 @@ def canonical(key: str) -> str:
 
 def locate(
     source: Source,
-    root: Node | None,
+    root: Node,
     path: Path,
     *,
     on_key: bool = False,
@@ -40,9 +40,8 @@ def locate(
     (offsets into the value), for instance of an expression. Where the path leads nowhere (a key that is
     missing), the last place on the way is given.
     """
-    if root is None:
-        return 0, 0
-    node, key_node = root, None
+    node: Node = root
+    key_node: Node | None = None
     for depth, part in enumerate(path):
         step = _step(node, part)
         if step is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault. ``on_key`` points at the last key of ``path``, not at its value; ``span`` at a part of that."""
+    """One fault. ``on_key`` points at the last key of ``path``, not its value; ``span`` at a part of that."""
 
     code: str
     message: str

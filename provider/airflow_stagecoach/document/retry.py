@@ -208,6 +208,6 @@ RetryField = Annotated[
     Retry,
     PlainValidator(retry_value),
     WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MAX_RETRIES}, {"$ref": "#/$defs/Retry"}]}
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MAX_RETRIES}, {"x-ref": "Retry"}]}
     ),
 ]

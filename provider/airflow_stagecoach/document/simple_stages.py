@@ -210,7 +210,7 @@ class ApprovalStage(Stage):
     approval: Annotated[
         Approval,
         PlainValidator(approval_value),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Approval"}]}),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"x-ref": "Approval"}]}),
     ] = Field(description="the question as text, or a map")
 
     def spec_fields(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from airflow_stagecoach.document.diagnostics import Diagnostic
-from airflow_stagecoach.document.yaml_values import MAX_DEPTH, Budget, Builder
+from airflow_stagecoach.document.yaml_values import MAX_DEPTH, MAX_NODES, Budget, Builder
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -28,6 +28,10 @@ except ImportError:  # PyYAML without libyaml
 
 #: Bytes of a file.
 MAX_BYTES = 1 << 20
+#: ``---`` documents of a file.
+MAX_DOCUMENTS = 100
+#: Characters of a text that cannot hold too many values to compose.
+SMALL = 100_000
 #: A file with more syntax errors or duplicate keys is not listed to the end.
 MAX_DIAGNOSTICS = 100
 
@@ -93,7 +97,7 @@ class Document:
     """One ``---`` part of a file: its value and the node it came from."""
 
     value: Any
-    node: Node | None
+    node: Node
 
 
 @dataclass
@@ -196,9 +200,10 @@ def read(data: str | bytes, file: str, *, max_bytes: int = MAX_BYTES) -> Source:
     budget = Budget(source)
     for node in nodes:
         if node is None:
-            source.documents.append(Document(None, None))
-        elif budget.fits(node):
-            source.documents.append(Document(Builder(source).build(node), node))
+            continue
+        if not budget.fits(node):
+            break
+        source.documents.append(Document(Builder(source).build(node), node))
     return source
 
 
@@ -209,7 +214,10 @@ _BOUNDARY = re.compile(r"^---(?=[ \t\r\n]|$)", re.MULTILINE)
 def _compose_all(text: str, source: Source) -> list[Node | None]:
     """The root nodes of all documents; where the stream has a fault, each document is tried on its own."""
     try:
-        return _compose(text, source)
+        return _compose(text)
+    except _LimitError as error:
+        _syntax_error(error, source)
+        return []
     except yaml.YAMLError as error:
         bounds = [0, *(match.start() for match in _BOUNDARY.finditer(text)), len(text)]
         parts = [(a, text[a:b]) for a, b in pairwise(bounds) if text[a:b].strip()]
@@ -220,51 +228,57 @@ def _compose_all(text: str, source: Source) -> list[Node | None]:
     for start, part in parts[:MAX_DIAGNOSTICS]:
         before = source.text.place(start)[0] - 1
         try:
-            nodes += _compose("\n" * before + part, source)
+            nodes += _compose("\n" * before + part)
         except yaml.YAMLError as error:
             _syntax_error(error, source)
     return nodes
 
 
-def _compose(text: str, source: Source) -> list[Node | None]:
-    _check_depth(text, source)
+def _compose(text: str) -> list[Node | None]:
+    _check_size(text)
     loader = _Loader(text)
     nodes: list[Node | None] = []
     try:
         while loader.check_node():
+            if len(nodes) == MAX_DOCUMENTS:
+                raise _LimitError(f"more than {MAX_DOCUMENTS} documents in one file", loader.peek_event())
             nodes.append(loader.get_node())
     finally:
         loader.dispose()
     return nodes
 
 
-class _TooDeepError(yaml.MarkedYAMLError):
-    """Nesting beyond the limit, found before any recursive code sees it."""
+class _LimitError(yaml.MarkedYAMLError):
+    """A limit passed, found before any recursive or slow code sees the text."""
+
+    def __init__(self, message: str, event: yaml.Event | None) -> None:
+        super().__init__(problem=message)
+        self.event = event
 
 
-def _check_depth(text: str, source: Source) -> None:
-    """Refuse deep nesting from the event stream: composing is recursive C code without a limit of its own."""
-    bound = text.count("[") + text.count("{")
-    if bound <= MAX_DEPTH:
-        longest = max((match.end() - match.start() for match in _INDENT.finditer(text)), default=0)
-        if 2 * longest + bound <= MAX_DEPTH:
-            return
-    depth = 0
+def _check_size(text: str) -> None:
+    """Refuse deep nesting and very many values from the event stream, where they may be.
+
+    Composing is recursive C code without a limit of its own, and slower than events.
+    """
+    brackets = text.count("[") + text.count("{")
+    deepest = 2 * max((match.end() - match.start() for match in _INDENT.finditer(text)), default=0)
+    if len(text) <= SMALL and brackets + deepest <= MAX_DEPTH:
+        return
+    depth = values = 0
     loader = _Loader(text)
     try:
         while loader.check_event():
             event = loader.get_event()
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > MAX_DEPTH:
-                    raise _TooDeepError(
-                        None,
-                        None,
-                        f"nested deeper than {MAX_DEPTH} levels",
-                        event.start_mark,  # type: ignore[arg-type] # libyaml's mark has the same fields
-                    )
-            elif isinstance(event, yaml.CollectionEndEvent):
+            if isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
+            elif isinstance(event, yaml.NodeEvent):
+                values += 1
+                depth += isinstance(event, yaml.CollectionStartEvent)
+            if depth > MAX_DEPTH:
+                raise _LimitError(f"nested deeper than {MAX_DEPTH} levels", event)
+            if values > MAX_NODES:
+                raise _LimitError(f"the file has more than {MAX_NODES} values", event)
     finally:
         loader.dispose()
 
@@ -289,10 +303,13 @@ _HINTS = (
 def _syntax_error(error: yaml.YAMLError, source: Source) -> None:
     problem = " ".join(str(getattr(error, "problem", None) or error).split())
     context = " ".join(str(getattr(error, "context", None) or "").split())
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if isinstance(error, _LimitError) and error.event is not None:
+        mark = error.event.start_mark
+    else:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     start = source.text.offset(mark.line, mark.column) if mark is not None else 0
-    if isinstance(error, _TooDeepError):
-        source.add("too-deep", problem, start, start + 1)
+    if isinstance(error, _LimitError):
+        source.add("too-deep" if "deeper" in problem else "too-many", problem, start, start + 1)
         return
     whole = f"{context}: {problem}" if context else problem
     hint = next((hint for word, hint in _HINTS if word in whole), None)

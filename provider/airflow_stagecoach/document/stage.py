@@ -28,6 +28,9 @@ from airflow_stagecoach.document.model import (
 )
 from airflow_stagecoach.document.retry import RetryField
 
+#: Stages of one list.
+MAX_STAGES = 500
+
 #: The keys that tell the kinds apart.
 KIND_KEYS = (
     "echo",
@@ -135,6 +138,8 @@ def stages_value(value: Any, info: ValidationInfo) -> list[Stage]:
             "expected at least one stage",
             "for a stage that does nothing write [{name: nothing}]",
         )
+    if len(value) > MAX_STAGES:
+        raise fault("too-many", f"a list may have at most {MAX_STAGES} stages, found {len(value)}")
     from airflow_stagecoach.document.stages import stage_value
 
     faults = Faults()
@@ -148,7 +153,7 @@ def stages_value(value: Any, info: ValidationInfo) -> list[Stage]:
 Stages = Annotated[
     list[Stage],
     PlainValidator(stages_value),
-    WithJsonSchema({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Stage"}}),
+    WithJsonSchema({"type": "array", "minItems": 1, "items": {"x-ref": "Stage"}}),
 ]
 
 

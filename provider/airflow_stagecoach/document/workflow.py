@@ -300,7 +300,7 @@ class Workflow(Model):
             WithJsonSchema(
                 {
                     "type": "object",
-                    "additionalProperties": {"anyOf": [{"enum": list(TYPES)}, {"$ref": "#/$defs/Param"}]},
+                    "additionalProperties": {"anyOf": [{"enum": list(TYPES)}, {"x-ref": "Param"}]},
                 }
             ),
         ]
@@ -311,7 +311,7 @@ class Workflow(Model):
         Annotated[
             Defaults,
             PlainValidator(lambda value, info: Defaults.model_validate(value, context=info.context)),
-            WithJsonSchema({"$ref": "#/$defs/Defaults"}),
+            WithJsonSchema({"x-ref": "Defaults"}),
         ]
         | None
     ) = Field(None, description="retry and timeout of stages that have none")
@@ -326,7 +326,7 @@ class Workflow(Model):
     jobs: Annotated[
         dict[str, Job],
         PlainValidator(jobs_value),
-        WithJsonSchema({"type": "object", "additionalProperties": {"$ref": "#/$defs/Job"}}),
+        WithJsonSchema({"type": "object", "additionalProperties": {"x-ref": "Job"}}),
     ] = Field(description="id -> job")
     start_date: Annotated[str, PlainValidator(date_value), WithJsonSchema({"type": "string"})] | None = Field(
         None, description="no scheduled run before it"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from airflow_stagecoach.document.source import Source
 #: Levels of nesting, values after every alias is written out, characters of a key.
 MAX_DEPTH = 64
-MAX_NODES = 100_000
+MAX_NODES = 50_000
 MAX_KEY = 256
 #: Whole numbers beyond 64 bits reach neither JSON consumers nor databases unharmed.
 MAX_INT = 2**63 - 1
@@ -42,7 +42,7 @@ class Budget:
             return False
         if self._total > MAX_NODES:
             message = f"the document has more than {MAX_NODES} values once its aliases are written out"
-            self._source.add("too-many-values", message, start, start + 1)
+            self._source.add("too-many", message, start, start + 1)
             return False
         return True
 

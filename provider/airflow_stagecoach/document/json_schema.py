@@ -1,0 +1,77 @@
+"""The JSON Schema of documents, made from the models, for editors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach.document.jobs import Job
+from airflow_stagecoach.document.nested_stages import Match
+from airflow_stagecoach.document.retry import Retry
+from airflow_stagecoach.document.runs_on import RunsOn
+from airflow_stagecoach.document.simple_stages import Approval
+from airflow_stagecoach.document.stages import STAGE_MODELS
+from airflow_stagecoach.document.strategy import Strategy
+from airflow_stagecoach.document.workflow import Defaults, Param, Workflow
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.document.model import Model
+
+#: Models that other models refer to.
+_NAMED: tuple[type[Model], ...] = (Job, Strategy, RunsOn, Retry, Param, Defaults, Match, Approval)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a document, for editors: a flat workflow, or a map of workflows.
+
+    It knows the kebab-case spelling of the keys only, which is the one to write.
+    """
+    definitions: dict[str, Any] = {}
+    for model in (*_NAMED, *STAGE_MODELS):
+        definitions[model.__name__] = schema_of(model)
+    definitions["Stage"] = {"anyOf": [{"$ref": f"#/$defs/{model.__name__}"} for model in STAGE_MODELS]}
+    flat = schema_of(Workflow)
+    named = {**flat, "required": ["jobs"]}
+    flat["patternProperties"] = {"^(x-|\\.)": True}
+    definitions["Workflow"] = named
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Stagecoach workflow",
+        "description": "One workflow with a name, or a map of name to workflow.",
+        "if": {"required": ["jobs"]},
+        "then": flat,
+        "else": {
+            "type": "object",
+            "patternProperties": {"^(x-|\\.)": True, "^(?!x-|\\.)": {"$ref": "#/$defs/Workflow"}},
+        },
+        "$defs": definitions,
+    }
+
+
+def schema_of(model: type[Model]) -> dict[str, Any]:
+    """The schema of one model; references lead to the definitions of the document."""
+    schema: dict[str, Any] = _with_references(model.model_json_schema(by_alias=True))
+    schema.pop("title", None)
+    for name, value in schema["properties"].items():
+        schema["properties"][name] = _without_null(value, nullable=name in model.nullable)
+    return schema
+
+
+def _with_references(value: Any) -> Any:
+    """Models name others by ``x-ref``, since pydantic follows every ``$ref`` itself."""
+    if isinstance(value, dict):
+        return {
+            "$ref" if key == "x-ref" else key: f"#/$defs/{item}" if key == "x-ref" else _with_references(item)
+            for key, item in value.items()
+        }
+    return [_with_references(item) for item in value] if isinstance(value, list) else value
+
+
+def _without_null(value: dict[str, Any], *, nullable: bool) -> dict[str, Any]:
+    """An absent key is fine, an explicit null is not."""
+    value = {key: item for key, item in value.items() if key not in ("title", "default")}
+    options = value.get("anyOf")
+    if options and {"type": "null"} in options and not nullable:
+        rest = [option for option in options if option != {"type": "null"}]
+        del value["anyOf"]
+        value = {**rest[0], **value} if len(rest) == 1 else {"anyOf": rest, **value}
+    return value

@@ -1,0 +1,273 @@
+"""docs/reference.md and docs/workflow.schema.json, made from the models.
+
+    python -m airflow_stagecoach.document.reference [FOLDER]
+
+writes both into the folder (``docs`` if absent). A test holds that the committed files are what this gives.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach.document.cron import INTERVALS, PRESETS
+from airflow_stagecoach.document.jobs import MAX_JOBS, Job
+from airflow_stagecoach.document.json_schema import json_schema, schema_of
+from airflow_stagecoach.document.loader import MAX_LEGS
+from airflow_stagecoach.document.model import article
+from airflow_stagecoach.document.nested_stages import Match
+from airflow_stagecoach.document.params import DEFAULT_PRECISION
+from airflow_stagecoach.document.retry import DEFAULT_DELAY, Retry
+from airflow_stagecoach.document.runs_on import BACKEND_ALIASES, BACKEND_TYPES, LOCAL_ONLY, RunsOn
+from airflow_stagecoach.document.scopes import JOB_FIELDS, RUN_FIELDS, STAGE_FIELDS, STRATEGY_FIELDS
+from airflow_stagecoach.document.simple_stages import Approval
+from airflow_stagecoach.document.source import MAX_BYTES, MAX_DOCUMENTS
+from airflow_stagecoach.document.stage import MAX_STAGES, Stage
+from airflow_stagecoach.document.stages import NOT_NESTED, STAGE_MODELS
+from airflow_stagecoach.document.strategy import Strategy
+from airflow_stagecoach.document.workflow import Defaults, Param, Workflow
+from airflow_stagecoach.document.yaml_values import MAX_DEPTH, MAX_NODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_stagecoach.document.model import Model
+
+
+def reference() -> str:
+    """The reference of every key, as markdown."""
+    parts = [_INTRO, _table(Workflow, "Workflow"), _schedules(), _table(Param, "Params"), _PARAMS]
+    parts += [
+        _table(Defaults, "Defaults"),
+        _table(Job, "Job"),
+        _JOBS,
+        _table(Strategy, "Strategy"),
+        _STRATEGY,
+    ]
+    parts += [_table(RunsOn, "runs-on"), _runs_on(), _table(Retry, "retry"), _RETRY]
+    parts += [_table(Stage, "Stages"), _STAGES]
+    common = set(Stage.keys())
+    for model in STAGE_MODELS:
+        title = f"{article(model.noun).capitalize()}"
+        parts.append(_table(model, title, skip=common, level=3))
+        if model.__name__ == "CaseStage":
+            parts.append(_table(Match, "An entry of match", level=4))
+        if model.__name__ == "ApprovalStage":
+            parts.append(_table(Approval, "approval as a map", level=4))
+    parts += [_contexts(), _limits()]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _table(model: type[Model], title: str, *, skip: set[str] = frozenset(), level: int = 2) -> str:  # type: ignore[assignment] # only read
+    """A heading, what the model is, and a table of its keys."""
+    lines = [f"{'#' * level} {title}", "", " ".join((model.__doc__ or "").split("\n\n")[0].split()), ""]
+    lines += ["| key | type | meaning |", "|---|---|---|"]
+    schema = schema_of(model)
+    for key, value in schema["properties"].items():
+        if key in skip:
+            continue
+        need = "**required**; " if key in schema.get("required", ()) else ""
+        lines.append(
+            f"| `{key}` | {_type(value)} | {need}{value.get('description', '')} |".replace("\n", " ")
+        )
+    return "\n".join(lines)
+
+
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "map",
+    "array": "list",
+    "null": "null",
+}
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A JSON Schema in a few words."""
+    if "$ref" in schema:
+        return f"map, see {schema['$ref'].rsplit('/', 1)[-1].lower()}"
+    if "enum" in schema:
+        return " ".join(f"`{item}`" for item in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(option) for option in schema["anyOf"]))
+    types = schema.get("type", [])
+    words = [_WORDS[name] for name in ([types] if isinstance(types, str) else types)]
+    text = " or ".join(words) or "anything"
+    if "minimum" in schema and "maximum" in schema and schema["maximum"] <= 10_000:
+        text += f", {schema['minimum']} to {schema['maximum']}"
+    items = schema.get("items")
+    if schema.get("type") == "array" and isinstance(items, dict):
+        text = (
+            "list of stages"
+            if "Stage" in items.get("$ref", "")
+            else "list of entries"
+            if "$ref" in items
+            else text
+        )
+    return text
+
+
+def _code(words: Iterable[str]) -> str:
+    """Words as code, a space between."""
+    return " ".join(f"`{word}`" for word in words)
+
+
+def _rows(head: str, rows: Iterable[tuple[str, ...]]) -> str:
+    """A table; the cells of ``head`` are parted by ``|``."""
+    cells = [part.strip() for part in head.split("|")]
+    lines = [f"| {' | '.join(cells)} |", f"|{'---|' * len(cells)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+_INTRO = """# Reference
+
+Every key of a document. This page and `workflow.schema.json` are made from the same models that check
+documents.
+
+Keys are kebab-case; snake_case is the same key. An unknown key, a wrong type, a key written twice and a key
+without a value are errors. Values are read as YAML 1.2: only `true` and `false` are booleans (`on`, `yes`,
+`no` are text), dates stay text, keys are the text as written. Anchors, aliases and `<<` work; top-level keys
+that begin with `x-` or `.` may hold anchors and are otherwise left alone.
+
+A file holds one workflow with a `name`, a map of name to workflow, or several documents separated by `---`.
+`type: Workflow` marks a document as ours; it may be left out where `jobs` and `stages` say so. A bad workflow
+hides no other one of its file.
+
+A first line for editors:
+
+```yaml
+# yaml-language-server: $schema=./workflow.schema.json
+```
+
+A **duration** is a number of seconds or a text such as `90s`, `10m`, `1h30m`, `2d` or `PT10M`.
+"""
+
+
+def _schedules() -> str:
+    rows = [
+        ("absent, `manual`", "by hand only"),
+        ('`"0 3 * * *"`', "a cron: minute, hour, day of month, month, day of week; UTC"),
+        (_code(f'"{name}"' for name in PRESETS), "presets"),
+        ('`{cron: "0 3 * * *", timezone: Asia/Bangkok}`', "a cron in a time zone; also `cronjob` and `tz`"),
+        ('`{interval: weekly, day: monday, time: "18:05"}`', _code(INTERVALS)),
+        ("a list of these", "several times; all in one time zone"),
+        ("`{schedule: [...]}`", "the same, an older spelling"),
+        ("`{every: 15m}`", "a fixed distance"),
+        ("`{at: 2026-01-31T12:00:00Z}`", "once, or at each of a list; UTC without an offset"),
+        ("`{assets: [orders, customers]}`", "when all of these assets were updated"),
+        (
+            "`{assets: {any: [orders, {name: x, uri: s3://b/x}]}}`",
+            "when one of them was; `all` and `any` nest",
+        ),
+        ('`{continuous: true}`, `"@continuous"`', "again as soon as the last run ended"),
+    ]
+    return f"""## on
+
+{_rows("written | meaning", rows)}
+
+Crons and assets may stand together, other kinds not. A weekly interval takes a weekday as `day`, `monthly`,
+`quarterly` and `yearly` take a day of the month.
+"""
+
+
+_PARAMS = f"""`name: int` is short for `name: {{type: int}}`. A `params:` map is closed: an unknown name is
+refused; without the key any name may be passed. The default is used when the value is absent or null; a param
+with neither default nor `required` is null, an array `[]`, a map `{{}}`. A required param without a default is an
+error in a workflow with a schedule.
+
+Values from a command line, a params file or a trigger stage are converted from text first: `'1'` to an int,
+`'true'` to a bool, ISO text to a date, JSON text to a map or an array. A datetime without an offset is UTC.
+`float` and `decimal` are rounded to {DEFAULT_PRECISION} digits after the point unless `precision` says so.
+"""
+
+_JOBS = f"""Ids of jobs and stages are letters, digits, `-` and `_`, beginning with a letter or `_`, not with
+`__`. A job has at least one stage. A workflow has at most {MAX_JOBS} jobs, a list at most {MAX_STAGES} stages.
+
+`trigger-rule` takes Airflow's names. An `if` that calls a status function (`success()`, `failure()`,
+`always()`, `cancelled()`) replaces the rule, so both cannot stand together.
+"""
+
+_STRATEGY = f"""The legs are the product of the axes, the first axis slowest. `exclude` drops every combination
+that has all pairs of an entry. Then `include` extends the combinations of which it would not change an axis, or
+adds a combination where there is none. `include` and `exclude` may stand in `matrix` or beside it. An axis is a
+list of any values, or an expression that gives a list; an empty result means that the job is skipped. More legs
+than Airflow's `max_map_length` ({MAX_LEGS} by default) are an error.
+"""
+
+_RETRY = f"""`retry: 3` is short for `retry: {{max: 3}}`. The default delay is {DEFAULT_DELAY} seconds. `on` and
+`never` name exceptions or exit codes.
+"""
+
+_STAGES = f"""A stage is of one kind, told by the key that only this kind has. Without an `id` it has its name
+as an id (`Load table` is `load-table`), else `stage-1` and so on; two equal ids in a list are an error. Inside
+another stage (parallel, foreach, until, case) stand all kinds but {" and ".join(NOT_NESTED)}.
+"""
+
+
+def _runs_on() -> str:
+    aliases = {
+        name: [alias for alias, other in BACKEND_ALIASES.items() if other == name] for name in BACKEND_TYPES
+    }
+    rows = [
+        (f"`{name}`", _code(aliases[name]), "yes" if name in LOCAL_ONLY else "no") for name in BACKEND_TYPES
+    ]
+    return f"""`runs-on: local` is short for `runs-on: {{type: local}}`; `-` and `_` are the same.
+
+{_rows("type | aliases | in this version", rows)}
+"""
+
+
+def _contexts() -> str:
+    rows = [
+        ("`params`", "everywhere", "the declared names"),
+        ("`env`", "everywhere", "the worker's environment, then the workflow's, the job's, the stage's"),
+        ("`vars`", "everywhere", "Airflow variables"),
+        ("`secrets`", "where nothing is stored: `env`, scripts, `with`", "Airflow variables, kept secret"),
+        ("`conn`", "everywhere, a password as `secrets`", "`conn.ID.host` and so on"),
+        ("`run`", "everywhere", _code(RUN_FIELDS)),
+        ("`needs`", "in a job", f"its direct needs: {_code(JOB_FIELDS)}"),
+        ("`jobs`", "in a job", "all jobs that ended before it, with the same fields"),
+        ("`matrix`", "in a leg: stages, `env`, `outputs`", "the axes"),
+        ("`strategy`", "in a leg", _code(STRATEGY_FIELDS)),
+        ("`stages`", "in stages and job outputs", f"earlier stages: {_code(STAGE_FIELDS)}"),
+        (
+            "`item` `loop`",
+            "inside foreach and until",
+            "the item; the count, from 0 in foreach, from 1 in until",
+        ),
+        ("`branch`", "inside parallel", "the name of the branch"),
+        ("`case`", "inside case", "the case that matched"),
+        ("`outputs`", "in the `outputs` of a stage", "its raw outputs"),
+    ]
+    return f"""## Contexts
+
+What expressions may name, and where.
+
+{_rows("context | where | holds", rows)}
+"""
+
+
+def _limits() -> str:
+    return f"""## Limits
+
+A file has at most {MAX_BYTES // 1024} KiB, {MAX_DOCUMENTS} documents and {MAX_NODES} values (aliases written
+out), nested at most {MAX_DEPTH} levels; whole numbers have 64 bits.
+"""
+
+
+def main() -> None:
+    """Write both files."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
+    (folder / "reference.md").write_text(reference(), encoding="utf-8")
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    (folder / "workflow.schema.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
