@@ -122,3 +122,15 @@ def test_jobs_may_stand_before_their_needs() -> None:
 
 def test_names_with_expressions_are_shown_without_them() -> None:
     assert display_name("Load ${{ matrix.x }} now") == "Load … now"
+
+
+def test_several_needs_of_which_one_may_be_skipped_are_judged_by_a_gate() -> None:
+    """Airflow's own all_success would depend on whether the skip or the failure comes first."""
+    tasks = graph(job("a"), job("b", condition="params.x"), job("c", needs=["a", "b"]), job("d", needs=["b"]))
+    assert tasks["c.__gate__"] == ("none_failed", {"a.s", "b.s"})
+    assert tasks["d.s"] == ("all_success", {"b.s"})
+
+
+def test_several_needs_that_cannot_be_skipped_need_no_gate() -> None:
+    tasks = graph(job("a"), job("b", stage("s", "python")), job("c", needs=["a", "b"]))
+    assert tasks["c.s"] == ("all_success", {"a.s", "b.s"})

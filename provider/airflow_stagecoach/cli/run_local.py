@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from airflow_stagecoach.operators._references import Path as ReferencePath
 
 
+#: Tasks of ours that a scheduler or a triggerer settles without a worker.
+_NOTHING_TO_RUN = r"(.*\.)?__(start|slot|verdict|ready|settled|result|tolerated|end|run)__"
+
+
 def run_plan(
     plan: WorkflowPlan,
     siblings: list[WorkflowPlan],
@@ -130,7 +134,9 @@ class Session:
         _store(dag)
         self._depth += 1
         try:
-            dag_run = dag.test(logical_date=None, run_conf=_plain(params))
+            dag_run = dag.test(
+                logical_date=None, run_conf=_plain(params), mark_success_pattern=_NOTHING_TO_RUN
+            )
         finally:
             self._depth -= 1
         data = DatabaseRunData(plan, dag_run.run_id, params)

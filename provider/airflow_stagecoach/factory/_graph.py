@@ -2,9 +2,10 @@
 
 The rules (tried under Airflow's scheduler) in short:
 
-* a job's **anchor** carries its trigger rule: a gate when there is an ``if`` or
-  a matrix known only at run time, else a start task, else the first stage
-  itself where that can never be skipped by its own doing;
+* a job's **anchor** carries its trigger rule: a gate when there is an ``if``, a
+  matrix known only at run time, or several needs of which one may be skipped;
+  else a start task, else the first stage itself where that can never be skipped
+  by its own doing;
 * a stage runs when its anchor ran and no stage before it failed;
 * a job's **result** is what followers depend on: the last stage where its state
   always tells the job's, else a task over all stages;
@@ -63,6 +64,7 @@ class Graph:
         self.jobs = {job["id"]: job for job in workflow["jobs"]}
         self.results: dict[str, BaseOperator] = {}
         self.late = self._late_jobs()
+        self._skippable: dict[str, bool] = {}
 
     def build(self) -> None:
         """Make all tasks, needs before their followers. Runs inside the DAG's context."""
@@ -78,6 +80,20 @@ class Graph:
             job.get("status_functions") or job.get("trigger_rule", "all_success") not in _PASS_FAILURE_ON
             for job in self.workflow["jobs"]
         )
+
+    def can_be_skipped(self, job_id: str) -> bool:
+        """Whether a job may end skipped: by its ``if``, its rule, an empty matrix, its stages or its needs."""
+        if job_id not in self._skippable:
+            job = self.jobs[job_id]
+            strategy = job.get("strategy")
+            self._skippable[job_id] = (
+                "condition" in job
+                or job.get("trigger_rule", "all_success") not in _PASS_FAILURE_ON
+                or (strategy is not None and not strategy.get("legs"))
+                or all(_likely_skips(stage) for stage in job["stages"])
+                or any(self.can_be_skipped(name) for name in job.get("needs", ()))
+            )
+        return self._skippable[job_id]
 
     def _late_jobs(self) -> set[str]:
         """Matrix jobs whose result must wait for all legs: some job after them may start on a failure."""
@@ -114,6 +130,14 @@ def may_skip(stage: StagePlan) -> bool:
     return "if" in spec or spec["kind"] not in _NEVER_SKIP
 
 
+def _likely_skips(stage: StagePlan) -> bool:
+    """The same for what the document shows: Python code can be skipped only by raising a skip."""
+    spec = stage["spec"]
+    if "if" not in spec and spec["kind"] == "python":
+        return "Skip" in spec["run"]
+    return may_skip(stage)
+
+
 class JobGroup:
     """Builds the task group of one job."""
 
@@ -124,6 +148,15 @@ class JobGroup:
         self.needs = [graph.results[name] for name in job.get("needs", ())]
         self.rule = "all_done" if job.get("status_functions") else job.get("trigger_rule", "all_success")
         self.stages: list[BaseOperator] = []
+        # Airflow's all_success is decided by what comes first, a skipped or a failed need. The gate waits
+        # for all needs, so that a failure always counts.
+        self.skip_after_skipped = (
+            self.rule == "all_success"
+            and len(self.needs) > 1
+            and any(graph.can_be_skipped(name) for name in job.get("needs", ()))
+        )
+        if self.skip_after_skipped:
+            self.rule = "none_failed"
 
     def build(self) -> BaseOperator:
         """Make the group's tasks.
@@ -150,12 +183,14 @@ class JobGroup:
 
     def _anchor(self) -> BaseOperator | None:
         job, strategy = self.job, self.strategy or {}
-        if "condition" in job or "matrix" in strategy or isinstance(strategy.get("max_parallel"), str):
+        computed = "matrix" in strategy or isinstance(strategy.get("max_parallel"), str)
+        if "condition" in job or computed or self.skip_after_skipped:
             from airflow_stagecoach.operators.gate import GateOperator
 
             anchor: BaseOperator = GateOperator(
                 task_id=GATE,
-                task_display_name="if" if "condition" in job else "matrix",
+                task_display_name="if" if "condition" in job else "matrix" if computed else "needs",
+                skip_after_skipped=self.skip_after_skipped,
                 workflow=self.graph.workflow,
                 job=job,
                 trigger_rule=self.rule,

@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from airflow_stagecoach import expressions
-from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
 from airflow_stagecoach.operators._references import spec_references
@@ -184,11 +183,11 @@ class StageBaseOperator(BaseOperator):
             return outputs
         except AirflowSkipException:
             raise
-        except (StageFailed, AirflowFailException, AirflowTaskTimeout, expressions.ExpressionError) as error:
+        except (Exception, AirflowTaskTimeout) as error:  # the timeout is no Exception
             if not self._spec.get("continue_on_error"):
                 raise
             self.log.warning("The stage failed and continues as its continue-on-error says: %s", error)
-            return {**getattr(error, "outputs", {}), "outcome": "failure"}
+            return {"outcome": "failure"}
 
     def _condition_holds(self, context: Context, contexts: dict[str, Any]) -> None:
         """Check ``if`` for kinds that the engine does not run.

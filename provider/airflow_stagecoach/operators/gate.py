@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_stagecoach import expressions
 from airflow_stagecoach.exceptions import StageConfigError
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
-from airflow_stagecoach.operators._results import FAILURE, SUCCESS, UPSTREAM_FAILED
+from airflow_stagecoach.operators._results import FAILURE, SKIPPED, SUCCESS, UPSTREAM_FAILED
 from airflow_stagecoach.operators._run import WorkflowRun
 
 if TYPE_CHECKING:
@@ -30,16 +30,21 @@ class GateOperator(BaseOperator):
 
     :param workflow: the plan of the DAG
     :param job: the job behind this gate
+    :param skip_after_skipped: skip when a direct need was skipped, as ``all_success`` does; the gate
+        itself then has the rule ``none_failed``, so that it waits for all needs
     """
 
     template_fields: Collection[str] = ()
     custom_operator_name = "gate"
     ui_color = "#eeeeee"
 
-    def __init__(self, *, workflow: WorkflowPlan, job: JobPlan, **kwargs: Any) -> None:
+    def __init__(
+        self, *, workflow: WorkflowPlan, job: JobPlan, skip_after_skipped: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.workflow = workflow
         self.job = job
+        self.skip_after_skipped = skip_after_skipped
 
     def execute(self, context: Context) -> list[dict[str, Any]] | None:
         """Evaluate ``if``, the matrix and ``max-parallel``.
@@ -49,6 +54,10 @@ class GateOperator(BaseOperator):
         :raises StageConfigError: the matrix is no matrix, or has too many legs
         """
         run = WorkflowRun(self.workflow, TaskRunData(context, self.workflow))
+        if self.skip_after_skipped:
+            skipped = [name for name in self.job.get("needs", ()) if run.result(name) == SKIPPED]
+            if skipped:
+                raise AirflowSkipException(f"Skipped before this job: {', '.join(skipped)}")
         strategy = self.job.get("strategy", {})
         dynamic = {key: strategy[key] for key in ("matrix", "include", "exclude") if key in strategy}  # type: ignore[literal-required]  # keys of the TypedDict, checked above
         limit = strategy.get("max_parallel")
