@@ -16,7 +16,7 @@ from airflow_stagecoach.document.nested_stages import CaseStage, ForEachStage, P
 from airflow_stagecoach.document.planner import calls_status
 from airflow_stagecoach.document.problems import Problem
 from airflow_stagecoach.document.python_code import syntax_fault
-from airflow_stagecoach.document.scopes import Scopes, within, without_secrets, without_status
+from airflow_stagecoach.document.scopes import Scopes, joined, within, without_secrets, without_status
 from airflow_stagecoach.document.simple_stages import (
     ApprovalStage,
     EmptyStage,
@@ -198,17 +198,10 @@ class _Check:
             self.add("too-deep", f"stages are nested deeper than {MAX_NESTING} levels", path)
             return
         self._ids(job, stages, path, nested=depth > 0)
-        outer = scope.contexts.get("stages")
         for index, stage in enumerate(stages):
             own = self.scopes.stages(job, stages[:index], stages[index + 1 :])
-            if depth and isinstance(own, expressions.Record) and isinstance(outer, expressions.Record):
-                own = expressions.Record(
-                    {**outer.fields, **own.fields},
-                    noun="stage",
-                    closed=own.closed and outer.closed,
-                    unavailable={**outer.unavailable, **own.unavailable},
-                )
-            self._stage(job, stage, within(scope, stages=own), (*path, index), depth)
+            inner = within(scope, stages=joined(scope.contexts.get("stages"), own) if depth else own)
+            self._stage(job, stage, inner, (*path, index), depth)
 
     def _ids(self, job: Job, stages: Sequence[Stage], path: Path, *, nested: bool) -> None:
         from pydantic_core import PydanticCustomError
@@ -253,11 +246,11 @@ class _Check:
         self.expressions(stage.env, scope, (*path, "env"))
         result = within(without_secrets(scope, "outputs"), outputs=Kind.ANYTHING)
         self.expressions(stage.outputs, result, (*path, "outputs"), stored="outputs")
-        self._kind(stage, scope, path)
+        self._kind(job, stage, scope, path)
         for place, children in stage.children():
             self._list(job, children, within(scope, **_inner(stage)), (*path, *place), depth + 1)
 
-    def _kind(self, stage: Stage, scope: Scope, path: Path) -> None:
+    def _kind(self, job: Job, stage: Stage, scope: Scope, path: Path) -> None:
         """The keys of the kind."""
         nested = {"parallel", "stages", "match"}
         # What these hold ends in logs, in outputs, in the conf of a run, or in the UI.
@@ -276,9 +269,9 @@ class _Check:
             place = (*path, written)
             if key in nested:
                 continue
-            if key == "until":
-                inner = within(scope, item=Kind.ANYTHING, loop=Kind.NUMBER)
-                self.condition(value, inner, place)
+            if isinstance(stage, UntilStage) and key == "until":
+                ended = joined(scope.contexts.get("stages"), self.scopes.stages(job, stage.stages, ()))
+                self.condition(value, within(scope, **_inner(stage), stages=ended), place)
             elif written in places:
                 self.expressions(
                     value, without_secrets(scope, places[written]), place, stored=places[written]

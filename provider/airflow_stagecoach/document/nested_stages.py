@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -36,6 +35,7 @@ from airflow_stagecoach.document.stage_fields import (
     Scalar,
     Workers,
 )
+from airflow_stagecoach.expressions import to_text
 
 
 def branches_value(value: Any, info: ValidationInfo) -> dict[str, list[Stage]]:
@@ -96,7 +96,7 @@ class ForEachStage(Stage):
     kind = "foreach"
     noun = "foreach stage"
 
-    foreach: Items = Field(description="a list, a map, or an expression that gives one")
+    foreach: Items = Field(description="a list, or an expression that gives one")
     stages: Stages = Field(description="they see `item` and `loop` (from 0)")
     concurrent: Concurrent | None = Field(None, description="items at a time, 1 if absent")
     use_index_as_key: Flag | None = Field(None, description="key of the outputs is the index, not the item")
@@ -113,7 +113,7 @@ class ForEachStage(Stage):
                 message = f"{found(item)} cannot be the key of an item's outputs"
                 faults.add(fault("bad-foreach", message, hint), "foreach", index)
                 continue
-            key = json.dumps(item) if not isinstance(item, str) else item
+            key = "null" if item is None else to_text(item)
             if key in seen:
                 message = f"item {found(item)} stands twice, first at index {seen[key]}"
                 faults.add(fault("bad-foreach", message, hint), "foreach", index)

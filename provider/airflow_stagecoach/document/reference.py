@@ -176,37 +176,41 @@ Crons and assets may stand together, other kinds not. A weekly interval takes a 
 """
 
 
-_PARAMS = f"""`name: int` is short for `name: {{type: int}}`. A `params:` map is closed: an unknown name is
-refused; without the key any name may be passed. The default is used when the value is absent or null; a param
-with neither default nor `required` is null, an array `[]`, a map `{{}}`. A required param without a default is an
-error in a workflow with a schedule.
+_PARAMS = f"""`name: int` is short for `name: {{type: int}}`. A `params:` map is closed: an unknown
+name is refused; without the key any name may be passed. The default is used when the value is
+absent or null; a param with neither default nor `required` is null, an array `[]`, a map `{{}}`. A
+required param without a default is an error in a workflow with a schedule.
 
-Values from a command line, a params file or a trigger stage are converted from text first: `'1'` to an int,
-`'true'` to a bool, ISO text to a date, JSON text to a map or an array. A datetime without an offset is UTC.
-`float` and `decimal` are rounded to {DEFAULT_PRECISION} digits after the point unless `precision` says so.
+Values from a command line, a params file or a trigger stage are converted from text first: `'1'` to
+an int, `'true'` to a bool, ISO text to a date, JSON text to a map or an array. A datetime without
+an offset is UTC. `float` and `decimal` are rounded to {DEFAULT_PRECISION} digits after the point
+unless `precision` says so.
 """
 
-_JOBS = f"""Ids of jobs and stages are letters, digits, `-` and `_`, beginning with a letter or `_`, not with
-`__`. A job has at least one stage. A workflow has at most {MAX_JOBS} jobs, a list at most {MAX_STAGES} stages.
+_JOBS = f"""Ids of jobs and stages are letters, digits, `-` and `_`, beginning with a letter or `_`,
+not with `__`. A job has at least one stage. A workflow has at most {MAX_JOBS} jobs, a list at most
+{MAX_STAGES} stages.
 
-`trigger-rule` takes Airflow's names. An `if` that calls a status function (`success()`, `failure()`,
-`always()`, `cancelled()`) replaces the rule, so both cannot stand together.
+`trigger-rule` takes Airflow's names. An `if` that calls a status function (`success()`,
+`failure()`, `always()`, `cancelled()`) replaces the rule, so both cannot stand together.
 """
 
-_STRATEGY = f"""The legs are the product of the axes, the first axis slowest. `exclude` drops every combination
-that has all pairs of an entry. Then `include` extends the combinations of which it would not change an axis, or
-adds a combination where there is none. `include` and `exclude` may stand in `matrix` or beside it. An axis is a
-list of any values, or an expression that gives a list; an empty result means that the job is skipped. More legs
-than Airflow's `max_map_length` ({MAX_LEGS} by default) are an error.
+_STRATEGY = f"""The legs are the product of the axes, the first axis slowest. `exclude` drops every
+combination that has all pairs of an entry. Then `include` extends the combinations of which it
+would not change an axis, or adds a combination where there is none. `include` and `exclude` may
+stand in `matrix` or beside it. An axis is a list of any values, or an expression that gives a list;
+an empty result means that the job is skipped. More legs than Airflow's `max_map_length` ({MAX_LEGS}
+by default) are an error.
 """
 
-_RETRY = f"""`retry: 3` is short for `retry: {{max: 3}}`. The default delay is {DEFAULT_DELAY} seconds. `on` and
-`never` name exceptions or exit codes.
+_RETRY = f"""`retry: 3` is short for `retry: {{max: 3}}`. The default delay is {DEFAULT_DELAY}
+seconds. `on` and `never` name exceptions or exit codes.
 """
 
-_STAGES = f"""A stage is of one kind, told by the key that only this kind has. Without an `id` it has its name
-as an id (`Load table` is `load-table`), else `stage-1` and so on; two equal ids in a list are an error. Inside
-another stage (parallel, foreach, until, case) stand all kinds but {" and ".join(NOT_NESTED)}.
+_STAGES = f"""A stage is of one kind, told by the key that only this kind has. Without an `id` it
+has its name as an id (`Load table` is `load-table`), else `stage-1` and so on; two equal ids in a
+list are an error. Inside another stage (parallel, foreach, until, case) stand all kinds but {" and
+".join(NOT_NESTED)}.
 """
 
 

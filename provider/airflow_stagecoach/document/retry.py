@@ -150,8 +150,10 @@ class Retry(Model):
     ) = Field(
         None, description="none; full: between 0 and the delay; equal: between half of it and all of it"
     )
-    on: Reasons | None = Field(None, description="retry only after these exceptions or exit codes")
-    never: Reasons | None = Field(None, description="do not retry after these exceptions or exit codes")
+    on: Reasons | None = Field(
+        None, description="retry only after these: names of exceptions, exit codes, `timeout`"
+    )
+    never: Reasons | None = Field(None, description="do not retry after these, whatever `on` says")
 
     @model_validator(mode="after")
     def _keys_fit_the_backoff(self) -> Retry:

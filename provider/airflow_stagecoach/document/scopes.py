@@ -44,7 +44,7 @@ RUN_FIELDS: dict[str, Kind] = {
 #: ``needs.<job>.<field>`` and ``jobs.<job>.<field>``.
 JOB_FIELDS = ("result", "outcome", "state", "outputs", "legs", "stages")
 #: ``stages.<id>.<field>``.
-STAGE_FIELDS = ("outputs", "result", "state", "outcome", "error")
+STAGE_FIELDS = ("outputs", "result", "state", "outcome")
 #: ``strategy.<field>``.
 STRATEGY_FIELDS: dict[str, Kind] = {
     "job-index": Kind.NUMBER,
@@ -221,6 +221,18 @@ def within(scope: Scope, **contexts: Shape) -> Scope:
     """The scope with more contexts."""
     unavailable = {name: reason for name, reason in scope.unavailable.items() if name not in contexts}
     return Scope({**scope.contexts, **contexts}, unavailable=unavailable, status=scope.status)
+
+
+def joined(outer: Shape | None, inner: Shape) -> Shape:
+    """``stages`` inside a nested stage: the ones around it, and its own."""
+    if not isinstance(outer, Record) or not isinstance(inner, Record):
+        return Kind.ANYTHING
+    return Record(
+        {**outer.fields, **inner.fields},
+        noun="stage",
+        closed=outer.closed and inner.closed,
+        unavailable={**outer.unavailable, **inner.unavailable},
+    )
 
 
 def without_status(scope: Scope, *, status: bool) -> Scope:

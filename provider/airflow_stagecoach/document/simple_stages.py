@@ -189,9 +189,7 @@ class Approval(Model):
         ]
         | None
     ) = Field(None, description="approve or reject: the decision when the timeout passes")
-    fail_on_reject: Flag | None = Field(
-        None, description="a rejection fails the stage, else it skips what follows"
-    )
+    fail_on_reject: Flag | None = Field(None, description="a rejection fails the stage, true if absent")
 
 
 def approval_value(value: Any, info: ValidationInfo) -> Approval:
@@ -223,7 +221,7 @@ class ApprovalStage(Stage):
                     body=ask.body,
                     assigned_users=ask.assigned_users,
                     default=ask.default,
-                    fail_on_reject=ask.fail_on_reject or None,
+                    fail_on_reject=False if ask.fail_on_reject is False else None,
                 ),
             }
         }

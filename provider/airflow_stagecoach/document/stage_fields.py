@@ -101,7 +101,7 @@ def version_value(value: Any) -> str:
 
 
 def items_value(value: Any) -> Any:
-    """The items of ``foreach``: a list, a map, an expression, or a list as JSON text."""
+    """The items of ``foreach``: a list, an expression, or a list as JSON text."""
     if isinstance(value, str):
         if has_expression(value):
             return value
@@ -109,16 +109,16 @@ def items_value(value: Any) -> Any:
             items = json.loads(value)
         except ValueError:
             items = None
-        if isinstance(items, (list, dict)):
+        if isinstance(items, list):
             return items
         hint = f"write a list: [{', '.join(value.split(','))}]" if 0 < len(value) < 60 else None
         hint = re.sub(r"\s+", " ", hint) if hint else None
-        raise fault("bad-foreach", f"expected a list, a map or an expression, found {found(value)}", hint)
+        raise fault("bad-foreach", f"expected a list or an expression, found {found(value)}", hint)
     items = plain_data(value)
-    if not isinstance(items, (list, dict)):
+    if not isinstance(items, list):
         raise fault(
             "bad-foreach",
-            f"expected a list, a map or an expression, found {found(value)}",
+            f"expected a list or an expression, found {found(value)}",
             f"write [{value}]",
         )
     return items
@@ -137,7 +137,7 @@ Version = Annotated[str, PlainValidator(version_value), WithJsonSchema({"type": 
 Scalar = Annotated[
     Any, PlainValidator(scalar_value), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
-Items = Annotated[Any, PlainValidator(items_value), WithJsonSchema({"type": ["array", "object", "string"]})]
+Items = Annotated[Any, PlainValidator(items_value), WithJsonSchema({"type": ["array", "string"]})]
 Workers = Annotated[
     int | str,
     PlainValidator(
