@@ -80,8 +80,9 @@ def test_workflow_that_airflow_refuses(
 
 
 def test_two_documents_with_one_dag_id(
-    folder: Path, cache: PlanCache, parse_for: Callable[[str], None]
+    folder: Path, cache: PlanCache, parse_for: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
     for name in ("a.yaml", "b.yaml"):
         (folder / name).write_text(workflow("same") + workflow(f"own-{name[0]}"))
     first = build_document(folder / "a.yaml", bundle_path=folder, bundle_name="bundle")
@@ -89,10 +90,15 @@ def test_two_documents_with_one_dag_id(
     assert [dag.dag_id for dag in first.dags] == ["same", "own-a"]
     assert [dag.dag_id for dag in second.dags] == ["own-b"]
     assert second.report.startswith(f"b.yaml:{second.line}:1: workflow 'same' is also defined in a.yaml ")
-    # A worker was told which file to read, and a bag without a bundle is nobody's installation.
-    assert len(build_document(folder / "b.yaml").dags) == 2
-    parse_for("same")
+    parse_for("same")  # a worker was told which file to read
     assert len(build_document(folder / "b.yaml", bundle_path=folder, bundle_name="bundle").dags) == 1
+
+
+def test_only_the_dag_processor_gives_out_dag_ids(folder: Path, cache: PlanCache) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (folder / name).write_text(workflow("same"))
+        built = build_document(folder / name, bundle_path=folder, bundle_name="bundle")
+        assert len(built.dags) == 1
 
 
 def test_document_that_cannot_be_read(folder: Path, cache: PlanCache) -> None:

@@ -6,6 +6,7 @@ documents that name Airflow's schema. Such documents are handed on to it.
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +83,10 @@ class StagecoachDagImporter(AbstractDagImporter):  # type: ignore[misc]  # unkno
             return result
         from airflow_stagecoach.importer.build import build_document
 
+        # A bag of a single file stands in for a bundle; its path is that file then.
+        root = bundle.path if os.path.isdir(bundle.path) else None
         with definition.import_context():
-            built = build_document(
-                repr(definition), bundle_path=bundle.path, bundle_name=bundle.name, data=data
-            )
+            built = build_document(repr(definition), bundle_path=root, bundle_name=bundle.name, data=data)
         if not built.ours:
             return result
         result.dags.extend(built.dags)

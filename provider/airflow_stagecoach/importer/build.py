@@ -53,8 +53,8 @@ def build_document(
 
     :param path: the document; it becomes ``fileloc``
     :param bundle_path: the folder of the bundle; messages name the document relative to it
-    :param bundle_name: the name of the bundle. With both, a DAG id that another document already
-        has is an error that names both documents.
+    :param bundle_name: the name of the bundle. With both, and in the DAG processor, a DAG id that another
+        document already has is an error that names both documents.
     :param data: the content, where it was read already
     :param taken: DAG id -> document, of the documents that were built before
     :return: DAGs and errors; nothing about a document is ever raised
@@ -72,7 +72,7 @@ def build_document(
             continue
         try:
             other = (taken or {}).get(plan["dag_id"])
-            if wanted is None and bundle_path is not None and bundle_name is not None:
+            if bundle_path is not None and bundle_name is not None and _parses_for_the_installation():
                 owner = Owner(bundle_name, str(bundle_path), str(document.path))
                 other = find_other_owner(plan["dag_id"], owner, default_cache())
             if other is not None:
@@ -92,6 +92,16 @@ def build_document(
         built.line, built.column = document.diagnostics[0].line, document.diagnostics[0].column
     built.report = "\n\n".join(problems)
     return built
+
+
+def _parses_for_the_installation() -> bool:
+    """Whether this is a child of the DAG processor: only its documents own DAG ids.
+
+    A bag that somebody makes for a test, of a copy of the folder, must not take ids away; and there
+    Airflow itself notices duplicates. The variable is set for the children of the DAG processor and
+    for workers, and a worker names a DAG.
+    """
+    return os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client" and get_parsing_context().dag_id is None
 
 
 def relative_path(path: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> str:
