@@ -207,10 +207,10 @@ _RETRY = f"""`retry: 3` is short for `retry: {{max: 3}}`. The default delay is {
 seconds. `on` and `never` name exceptions or exit codes.
 """
 
-_STAGES = f"""A stage is of one kind, told by the key that only this kind has. Without an `id` it
-has its name as an id (`Load table` is `load-table`), else `stage-1` and so on; two equal ids in a
-list are an error. Inside another stage (parallel, foreach, until, case) stand all kinds but {" and
-".join(NOT_NESTED)}.
+_STAGES = f"""A stage is of one kind, told by the key that only this kind has. Without an `id` it has
+its name as an id (`Load table` is `load-table`), else `stage-1` and so on; two equal ids in a list are
+an error. Inside another stage (parallel, foreach, until, case) stand all kinds but
+{" and ".join(NOT_NESTED)}.
 """
 
 
