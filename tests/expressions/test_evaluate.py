@@ -24,6 +24,7 @@ CONTEXTS: dict[str, Any] = {
     "foreach": {1: {"v": "one"}, "2": {"v": "two"}},
     "legs": [{"r": "x", "o": {"n": 1}}, {"r": "y"}, {"r": "z", "o": {"n": 3}}],
     "or-else": 1,
+    "item": 0,
 }
 
 
@@ -147,6 +148,8 @@ def test_value(source: str, expected: Any) -> None:
         ("params.list[3]", "params.list has 3 items and no [3]", "[3]", None),
         ("params.list['a']", "params.list is a list and has no ['text']", "['a']", "[int(x)"),
         ("params.list[true]", "a boolean cannot be an index", "[true]", "a whole number"),
+        ("(!item).x", "the value is a boolean and has no 'x'", ".x", None),
+        ("params . n . x", "params . n is a number and has no 'x'", ". x", None),
         ("params.n.*", "params.n is a number and has no items", ".*", None),
         ("params.run-date.hours", "params.run-date is a date and has no 'hours'", ".hours", "'hour'?"),
         ("prams.n", "unknown name 'prams'", "prams", "did you mean 'params'?"),

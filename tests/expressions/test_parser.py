@@ -42,6 +42,7 @@ def test_places_are_exact() -> None:
         ("a === b", "expected a value, found '='", (4, 5), "write == to compare"),
         ("a b", "expected an operator or the end, found 'b'", (2, 3), "join values with an operator"),
         ("a < b < c", "comparisons do not chain", (6, 7), "a < b && b < c"),
+        (".5", "expected a value, found '.5'", (0, 2), "0.5 for a number"),
         ("(a", "expected ')', found the end", (2, 3), "it closes the '(' before it"),
         ("a[1", "expected ']', found the end", (3, 4), "it closes the '[' before it"),
         ("a ? b", "expected ':', found the end", (5, 6), "test ? value : other value"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from airflow_stagecoach.expressions._errors import ExpressionError, ExpressionSyntaxError, did_you_mean
-from airflow_stagecoach.expressions._evaluate import evaluate
+from airflow_stagecoach.expressions._evaluate import evaluate, written_before
 from airflow_stagecoach.expressions._explain import (
     explain_boolean,
     explain_order,
@@ -193,7 +193,12 @@ class _Checker:
             return Kind.ANYTHING
         if isinstance(step, Star):
             if not isinstance(shape, Record) and shape not in (Kind.LIST, Kind.MAP):
-                self.note(step, "{} is {} and has no items".format(self.before(node, step), name_kind(shape)))
+                self.note(
+                    step,
+                    "{} is {} and has no items".format(
+                        written_before(node, step, self.source), name_kind(shape)
+                    ),
+                )
             return Kind.ANYTHING
         if isinstance(step, Index) and not isinstance(step.key, Literal):
             return Kind.ANYTHING
@@ -207,7 +212,7 @@ class _Checker:
             if number is None:
                 self.note(
                     step,
-                    "{} is a list and has no '{}'".format(self.before(node, step), key),
+                    "{} is a list and has no '{}'".format(written_before(node, step, self.source), key),
                     "write [0] for an item, .* for all items",
                 )
             return Kind.ANYTHING
@@ -216,7 +221,9 @@ class _Checker:
         hint = did_you_mean(key, DATE_FIELDS) if shape is Kind.DATE and isinstance(key, str) else None
         self.note(
             step,
-            "{} is {} and has no '{}'".format(self.before(node, step), name_kind(_kind(shape)), key),
+            "{} is {} and has no '{}'".format(
+                written_before(node, step, self.source), name_kind(_kind(shape)), key
+            ),
             hint,
         )
         return Kind.ANYTHING
@@ -236,10 +243,6 @@ class _Checker:
         elif record.closed:
             self.note(step, "unknown {} '{}'".format(record.noun, name), did_you_mean(name, record.fields))
         return Kind.ANYTHING
-
-    def before(self, node: Path, step: Step) -> str:
-        """Give what is written before a step."""
-        return self.source[node.start : step.start]
 
     def call(self, node: Call) -> Shape:
         """Check a call."""

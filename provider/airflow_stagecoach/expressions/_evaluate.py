@@ -81,6 +81,13 @@ def evaluate(node: Node, contexts: Mapping[str, Any]) -> Any:
     raise ExpressionError(message).at(source, body.start, body.end)
 
 
+def written_before(path: Path, step: Step, source: str) -> str:
+    """Give what the document writes before a step of a path, to name it in a message."""
+    written = source[path.start : step.start].rstrip()
+    # What stands in parentheses has its place without them.
+    return written if written and isinstance(path.base, Name) else "the value"
+
+
 def is_discreet(node: Node) -> bool:
     """Whether the values of an expression may be secret, so that errors must not show them."""
     if isinstance(node, Name) and node.name in _SECRET_CONTEXTS:
@@ -188,7 +195,7 @@ class Evaluation:
             except MissingError as missing:
                 if isinstance(step, Field) and step.optional:
                     return None
-                subject = self.source[node.start : step.start] or "the value"
+                subject = written_before(node, step, self.source)
                 raise ExpressionError(
                     "{} {}".format(subject, missing.predicate),
                     self.source,

@@ -103,18 +103,24 @@ def _ends_with(_: Evaluation, search: Any, item: Any) -> bool:
 
 
 def _folded(value: Any) -> Any:
-    return value.casefold() if isinstance(value, str) else value
+    # Upper case, as GitHub: lower case would make two characters of the dotted capital I.
+    return value.upper() if isinstance(value, str) else value
 
 
 def _folded_text(function: str, value: Any) -> str:
+    return _scalar_text(function, value).upper()
+
+
+def _scalar_text(function: str, value: Any) -> str:
+    """Give the text of a value that GitHub casts to one: all but lists and maps."""
     if kind_of(value) not in _SCALARS:
-        raise ExpressionError("{}() cannot search {}".format(function, describe(value)))
-    return to_text(value).casefold()
+        raise ExpressionError("{}() needs a text, not {}".format(function, describe(value)))
+    return str(value) if isinstance(value, str) else to_text(value)
 
 
 def _format(run: Evaluation, template: Any, *values: Any) -> str:
     """Replace ``{0}`` ``{1}`` by the values; ``{{`` and ``}}`` are braces."""
-    text = _need_text("format", template)
+    text = _scalar_text("format", template)
     pieces: list[str] = []
     position = 0
     for match in _PLACEHOLDER.finditer(text):
@@ -143,7 +149,7 @@ def _join(run: Evaluation, values: Any, separator: Any = ",") -> str:
         if kind_of(values) in _SCALARS:
             return run.text(values)
         raise ExpressionError("join() takes a list, not a map", hint="write: join(values(x), ', ')")
-    between = _need_text("join", separator)
+    between = _scalar_text("join", separator)
     run.charge(len(between) * len(values) // 8 + len(values))
     return between.join(run.text(value) for value in values)
 

@@ -459,6 +459,7 @@ class Parser:
 
 _VALUE_HINTS = {
     "END": "write a value or an expression here",
+    "FIELD": "write a name before the dot, or 0.5 for a number",
     "=": "write == to compare",
     "in": "write: value in list",
     "not": "put it in parentheses: (not x)",
