@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +45,11 @@ def _package_folder() -> str:
 
     assert airflow_stagecoach.__file__ is not None
     return airflow_stagecoach.__file__.rsplit("/", 2)[0]
+
+
+def test_modules_can_be_read_by_python_3_8() -> None:
+    """The language travels into containers, where Python may be old."""
+    modules = sorted(Path(expressions.__file__).parent.glob("*.py"))
+    assert len(modules) > 10
+    for module in modules:
+        ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 8))
