@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from airflow_stagecoach.factory import build_dag
     from airflow_stagecoach.importer import load_workflows
     from airflow_stagecoach.operators.stage import StageOperator
+    from airflow_stagecoach.operators.trigger import TriggerStageOperator
+    from airflow_stagecoach.operators.wrapped import ApprovalStageOperator, OperatorStageOperator
 
 __version__ = "0.1.0"
 
@@ -75,11 +77,14 @@ _HOMES = {
     "airflow_stagecoach.factory": ("build_dag",),
     "airflow_stagecoach.importer": ("load_workflows",),
     "airflow_stagecoach.operators.stage": ("StageOperator",),
+    "airflow_stagecoach.operators.trigger": ("TriggerStageOperator",),
+    "airflow_stagecoach.operators.wrapped": ("ApprovalStageOperator", "OperatorStageOperator"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ApprovalStage",
+    "ApprovalStageOperator",
     "BashStage",
     "CallStage",
     "CaseStage",
@@ -89,6 +94,7 @@ __all__ = [
     "Job",
     "OnLocal",
     "OperatorStage",
+    "OperatorStageOperator",
     "ParallelStage",
     "Param",
     "PyStage",
@@ -97,6 +103,7 @@ __all__ = [
     "StageOperator",
     "Strategy",
     "TriggerStage",
+    "TriggerStageOperator",
     "UntilStage",
     "VirtualPyStage",
     "Workflow",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,20 @@ from airflow_stagecoach.factory._params import airflow_params
 from airflow_stagecoach.factory._schedule import moment, schedule
 
 if TYPE_CHECKING:
+    from airflow_stagecoach.document import Workflow
     from airflow_stagecoach.document.plan import WorkflowPlan
 
 
-def build_dag(plan: WorkflowPlan, *, fileloc: str | None = None) -> DAG:
+def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) -> DAG:
     """Build the DAG of a workflow.
 
-    :param plan: from :func:`airflow_stagecoach.document.load`
-    :param fileloc: path of the document, shown by the Code tab
+    :param workflow: a :class:`~airflow_stagecoach.Workflow` made in Python, or a plan from
+        :func:`airflow_stagecoach.document.load`
+    :param fileloc: path of the document, shown by the Code tab; by default the file that calls
+    :raises DocumentError: the workflow is wrong
     :raises airflow.exceptions.AirflowException: what Airflow itself refuses
     """
+    plan: WorkflowPlan = workflow if isinstance(workflow, dict) else workflow.plan()
     arguments: dict[str, Any] = {
         "schedule": schedule(plan.get("schedule")),
         "catchup": plan.get("catchup", False),
@@ -42,8 +47,7 @@ def build_dag(plan: WorkflowPlan, *, fileloc: str | None = None) -> DAG:
         arguments["dagrun_timeout"] = timedelta(seconds=plan["timeout"])
     with DAG(plan["dag_id"], **arguments) as dag:
         Graph(plan).build()
-    if fileloc is not None:
-        dag.fileloc = fileloc
+    dag.fileloc = fileloc if fileloc is not None else sys._getframe(1).f_code.co_filename
     return dag
 
 

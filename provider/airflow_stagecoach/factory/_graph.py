@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup
 
-from airflow_stagecoach.factory._retry import retry_arguments
 from airflow_stagecoach.operators._run import GATE, START
 
 if TYPE_CHECKING:
@@ -275,8 +274,13 @@ class JobGroup:
             "job": job,
             "position": position,
             "trigger_rule": rule,
-            **retry_arguments(stage.get("retry")),
         }
+        if "retry" in stage:
+            from airflow_stagecoach.operators.retry import retry_arguments
+
+            arguments |= retry_arguments(stage["retry"])
+        else:
+            arguments["retries"] = 0  # a document says itself what is tried again
         if "desc" in spec:
             arguments["doc_md"] = spec["desc"]
         if matrix is not None:

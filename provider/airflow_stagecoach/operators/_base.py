@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_stagecoach.document.plan import JobPlan, StageSpec, WorkflowPlan
+    from airflow_stagecoach.document.stage import Stage
 
 #: Keys of a spec that are not shown as a rendered field, or are no templates.
 _NOT_RENDERED = frozenset(
@@ -27,10 +28,19 @@ _NOT_RENDERED = frozenset(
 )
 
 
+#: Kinds that the engine does not run -> the operator that does.
+OTHER_KINDS = {
+    "operator": "OperatorStageOperator",
+    "trigger": "TriggerStageOperator",
+    "approval": "ApprovalStageOperator",
+}
+
+
 class StageBaseOperator(BaseOperator):
     """One stage as a task.
 
-    :param stage: the stage spec (see ``docs/architecture.md``). (templated)
+    :param stage: a stage as a document has it (a map, or a model such as ``BashStage``), or a stage spec
+        (see ``docs/architecture.md``). (templated)
     :param matrix: this leg's combination, axis -> value. (templated)
     :param env: environment layers below the stage's own, evaluated in order
     :param workflow: the plan that the DAG is built from; ``None`` in a handwritten DAG
@@ -42,10 +52,13 @@ class StageBaseOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"matrix": "json", "stage": "json"}
     ui_color = "#e8f1fb"
 
+    #: Kinds of stages that this operator runs; ``None``: all that no other operator runs.
+    kinds: ClassVar[tuple[str, ...] | None] = None
+
     def __init__(
         self,
         *,
-        stage: StageSpec,
+        stage: StageSpec | Stage | Mapping[str, Any],
         matrix: dict[str, Any] | None = None,
         env: Sequence[dict[str, Any]] = (),
         workflow: WorkflowPlan | None = None,
@@ -53,18 +66,40 @@ class StageBaseOperator(BaseOperator):
         position: int = 0,
         **kwargs: Any,
     ) -> None:
+        if isinstance(stage, dict) and "kind" in stage:
+            spec = stage
+        else:
+            spec = self._from_document_form(stage, kwargs)
         super().__init__(**kwargs)
-        self.stage = stage
+        self.stage = spec
+        # Shown as the operator in the UI. On the instance: Airflow reads the class of a mapped operator.
+        self.custom_operator_name = str(spec["kind"])
         self.matrix = matrix
         self.env = env
         self.workflow = workflow
         self.job = job
         self.position = position
 
-    @property
-    def custom_operator_name(self) -> str:
-        """The stage's kind, shown as the operator in the UI."""
-        return str(self.stage.get("kind", "stage"))
+    def _from_document_form(self, stage: Stage | Mapping[str, Any], kwargs: dict[str, Any]) -> StageSpec:
+        """Check a stage as a document has it; its timeout and retry become the task's.
+
+        :raises DocumentError: the stage is wrong, or of a kind that another operator runs
+        """
+        from datetime import timedelta
+
+        from airflow_stagecoach.document.single import plan_single_stage
+        from airflow_stagecoach.operators.retry import retry_arguments
+
+        plan = plan_single_stage(stage, kwargs["task_id"])
+        kind = plan["spec"]["kind"]
+        if (kind in OTHER_KINDS or self.kinds is not None) and kind not in (self.kinds or ()):
+            raise ValueError(f"a stage of kind {kind!r} is run by {OTHER_KINDS.get(kind, 'StageOperator')}")
+        if "timeout" in plan:
+            kwargs.setdefault("execution_timeout", timedelta(seconds=plan["timeout"]))
+        if "retry" in plan:
+            for name, value in retry_arguments(plan["retry"]).items():
+                kwargs.setdefault(name, value)
+        return plan["spec"]
 
     @property
     def leg_name(self) -> str:
@@ -75,15 +110,24 @@ class StageBaseOperator(BaseOperator):
 
     # -- rendering --------------------------------------------------------------------------
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
         """Resolve the leg, then show the stage with its values filled in.
 
         The shown copy is for the *Rendered Templates* page only, secrets are left
         out of it; what runs is rendered once, in :meth:`execute`. A value that
         cannot be told yet stays as written: its error belongs to the stage.
+
+        Airflow comes here for plain and for mapped tasks alike.
         """
         self._spec: StageSpec = self.stage
-        self._jinja_env = jinja_env or self.get_template_env()
+        self._jinja_env = jinja_env
         if hasattr(self.matrix, "resolve"):
             self.matrix = self.matrix.resolve(context)
         self.stage = self._shown(context)

@@ -54,6 +54,21 @@ class StageRetryPolicy(RetryPolicy):
         return cls(data["plan"])
 
 
+def retry_arguments(plan: RetryPlan | None) -> dict[str, Any]:
+    """Arguments of an operator for a stage's ``retry``.
+
+    ``retry_delay`` is the first delay, because Airflow uses it, not the policy,
+    after a worker was killed.
+    """
+    if plan is None or plan["max"] == 0:
+        return {"retries": 0}
+    return {
+        "retries": plan["max"],
+        "retry_delay": timedelta(seconds=delay_before(plan, 1)),
+        "retry_policy": StageRetryPolicy(plan),
+    }
+
+
 def failure(exception: BaseException) -> dict[str, Any]:
     """An exception in the shape of an engine's error, for :func:`airflow_stagecoach.engine.retry.may_retry`."""
     error = getattr(exception, "error", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
@@ -30,6 +30,7 @@ class TriggerStageOperator(StageBaseOperator):
     """
 
     ui_color = "#ffefeb"
+    kinds: ClassVar[tuple[str, ...] | None] = ("trigger",)
 
     def _start(self, context: Context) -> dict[str, Any]:
         contexts = self._collect(context)

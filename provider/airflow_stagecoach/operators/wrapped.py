@@ -10,7 +10,7 @@ import contextvars
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from getpass import getuser
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import ExecutorSafeguard
@@ -46,6 +46,7 @@ class OperatorStageOperator(StageBaseOperator):
     """
 
     ui_color = "#f3efe0"
+    kinds: ClassVar[tuple[str, ...] | None] = ("operator",)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -156,6 +157,7 @@ class ApprovalStageOperator(OperatorStageOperator):
     """
 
     ui_color = "#fff4d6"
+    kinds: ClassVar[tuple[str, ...] | None] = ("approval",)
 
     def _class_and_arguments(self, context: Context) -> tuple[type[BaseOperator], dict[str, Any], set[str]]:
         from airflow.providers.standard.operators.hitl import ApprovalOperator
