@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any, NamedTuple
 
@@ -46,7 +45,11 @@ class Ran(NamedTuple):
 def run(*stages: dict[str, Any], trigger: Any = None, **unit: Any) -> Ran:
     """Run stages as one unit; ``id`` is filled in where it is missing."""
     lines: list[tuple[str, str]] = []
-    hooks = Hooks(log=lambda text, level="info": lines.append((level, text)), trigger=trigger)
+
+    def log(text: str, level: str) -> None:
+        lines.append((level, text))
+
+    hooks = Hooks(log=log, trigger=trigger)
     started = time.monotonic()
     result = Runner({"stages": named(stages), **unit}, hooks).run()
     return Ran(result, lines, time.monotonic() - started)
@@ -102,9 +105,3 @@ def read(path: Any) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
-
-
-def temporary_leftovers() -> list[str]:
-    import tempfile
-
-    return [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("stagecoach-")]

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from airflow_stagecoach.engine.bash import read_output_file, shell_command
 from airflow_stagecoach.engine.errors import StageError
-
 from tests.engine.harness import bash, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_outputs_are_code_and_streams(tmp_path: Path) -> None:
@@ -127,11 +129,14 @@ def test_workflow_dir(tmp_path: Path) -> None:
 def test_airflow_settings_are_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "hidden")
     monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "shown")
-    assert run(bash("echo ${AIRFLOW__CORE__FERNET_KEY-none} $AIRFLOW_CTX_DAG_ID")).outputs["stdout"] == "none shown"
+    assert (
+        run(bash("echo ${AIRFLOW__CORE__FERNET_KEY-none} $AIRFLOW_CTX_DAG_ID")).outputs["stdout"]
+        == "none shown"
+    )
 
 
 def test_stage_output_end_to_end() -> None:
-    script = 'echo a=1 >> "$STAGE_OUTPUT"; { echo "b<<EOF"; echo x=y; echo; echo "EOF "; echo EOF; } >> "$STAGE_OUTPUT"'
+    script = 'exec >> "$STAGE_OUTPUT"; echo a=1; echo "b<<EOF"; echo x=y; echo; echo "EOF "; echo EOF'
     outputs = run(bash(script)).outputs
     assert outputs["a"] == "1"
     assert outputs["b"] == "x=y\n\nEOF "

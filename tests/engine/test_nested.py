@@ -57,22 +57,34 @@ class TestForeach:
         inner = empty(id="a", echo="hello", **{"if": "${{ item }} == 3"})
         ran = nest({"kind": "foreach", "foreach": [1, 2, 3], "stages": [inner], "concurrent": 3})
         assert ran.state == "success"
-        assert [entry["state"] for entry in ran.outputs["foreach"].values()] == ["skipped", "skipped", "success"]
+        assert [entry["state"] for entry in ran.outputs["foreach"].values()] == [
+            "skipped",
+            "skipped",
+            "success",
+        ]
 
     def test_all_skipped_is_skipped_and_keeps_its_outputs(self) -> None:
         ran = nest({"kind": "foreach", "foreach": [1], "stages": [empty(id="a", **{"if": False})]})
         assert ran.state == "skipped"
         assert outputs(ran) == {
             "items": [1],
-            "foreach": {"1": {"state": "skipped", "item": 1, "stages": {"a": {"outputs": {}, "state": "skipped"}}}},
+            "foreach": {
+                "1": {"state": "skipped", "item": 1, "stages": {"a": {"outputs": {}, "state": "skipped"}}}
+            },
         }
 
     def test_nothing_to_do_is_success(self) -> None:
-        assert nest({"kind": "foreach", "foreach": [], "stages": [empty(id="a")]}).outputs == {"items": [], "foreach": {}}
+        assert nest({"kind": "foreach", "foreach": [], "stages": [empty(id="a")]}).outputs == {
+            "items": [],
+            "foreach": {},
+        }
 
     @pytest.mark.parametrize("items", ["1, 2, 3", {"a": 1}, 5, None, "${{ params.text }}"])
     def test_what_is_no_list_fails_without_outputs(self, items: Any) -> None:
-        ran = nest({"kind": "foreach", "foreach": items, "stages": [empty(id="a")]}, contexts={"params": {"text": "x"}})
+        ran = nest(
+            {"kind": "foreach", "foreach": items, "stages": [empty(id="a")]},
+            contexts={"params": {"text": "x"}},
+        )
         assert ran.error["message"].startswith("foreach: needs a list")
         assert ran.only["outputs"] == {}
 
@@ -99,7 +111,11 @@ class TestForeach:
 
     def test_after_a_failure_the_rest_is_left_out(self) -> None:
         ran = nest(
-            {"kind": "foreach", "foreach": [1, 2, 3], "stages": [python("if ${{ item }} == 2: raise ValueError('two')", id="a")]}
+            {
+                "kind": "foreach",
+                "foreach": [1, 2, 3],
+                "stages": [python("if ${{ item }} == 2: raise ValueError('two')", id="a")],
+            }
         )
         assert ran.error["message"] == "item 2: stage a: two"
         assert list(ran.only["outputs"]["foreach"]) == ["1", "2"]
@@ -113,13 +129,22 @@ class TestForeach:
         assert entries["2"]["stages"]["a"]["outputs"]["stdout"] == "done"
 
     def test_concurrent_items_run_together_but_not_more(self) -> None:
-        ran = nest({"kind": "foreach", "foreach": [1, 2, 3, 4], "concurrent": 2, "stages": [bash("sleep 0.4", id="a")]})
+        ran = nest(
+            {
+                "kind": "foreach",
+                "foreach": [1, 2, 3, 4],
+                "concurrent": 2,
+                "stages": [bash("sleep 0.4", id="a")],
+            }
+        )
         assert ran.state == "success"
         assert 0.75 < ran.seconds < 1.5
 
     def test_contexts(self) -> None:
         stages = [
-            python("v = '${{ item }}${{ loop }}${{ params.p }}${{ stages.first.outputs.o }}', item, loop", id="a"),
+            python(
+                "v = '${{ item }}${{ loop }}${{ params.p }}${{ stages.first.outputs.o }}', item, loop", id="a"
+            ),
         ]
         ran = run(
             python("o = 1", id="first"),
@@ -145,7 +170,9 @@ class TestForeach:
 
 class TestUntil:
     def test_items_count_loops(self) -> None:
-        ran = nest({"kind": "until", "item": 1, "until": "${{ item }} > 2", "stages": [empty(id="e", echo="hello")]})
+        ran = nest(
+            {"kind": "until", "item": 1, "until": "${{ item }} > 2", "stages": [empty(id="e", echo="hello")]}
+        )
         inner = {"e": {"outputs": {}, "state": "success"}}
         assert outputs(ran) == {
             "until": {
@@ -175,7 +202,14 @@ class TestUntil:
         ran = nest({"kind": "until", "item": 1, "until": "'demo'", "stages": [empty(id="e")]})
         assert ran.state == "failed"
         assert outputs(ran) == {
-            "until": {"1": {"state": "success", "loop": 1, "item": 1, "stages": {"e": {"outputs": {}, "state": "success"}}}}
+            "until": {
+                "1": {
+                    "state": "success",
+                    "loop": 1,
+                    "item": 1,
+                    "stages": {"e": {"outputs": {}, "state": "success"}},
+                }
+            }
         }
 
     def test_too_many_loops(self) -> None:
@@ -320,7 +354,10 @@ class TestParallel:
 
     def test_at_the_same_time(self) -> None:
         branch = [bash("sleep 0.5", id="s")]
-        ran = nest({"kind": "parallel", "max_workers": "${{ params.n }}", "parallel": dict.fromkeys("abc", branch)}, contexts={"params": {"n": 3}})
+        ran = nest(
+            {"kind": "parallel", "max_workers": "${{ params.n }}", "parallel": dict.fromkeys("abc", branch)},
+            contexts={"params": {"n": 3}},
+        )
         assert ran.outputs["workers"] == 3
         assert ran.seconds < 1.2
 
@@ -329,7 +366,10 @@ class TestParallel:
             {
                 "kind": "parallel",
                 "max_workers": 1,
-                "parallel": {"a": [python("x = 1", id="one")], "b": [python("y = ${{ stages.one.outputs.x }}", id="two")]},
+                "parallel": {
+                    "a": [python("x = 1", id="one")],
+                    "b": [python("y = ${{ stages.one.outputs.x }}", id="two")],
+                },
             }
         )
         assert ran.only["outputs"]["parallel"]["b"]["state"] == "failed"
@@ -343,7 +383,12 @@ class TestAllKinds:
             asked.append((dag_id, params, path))
             return {"state": "success", "outputs": {"params": params, "jobs": {}}}
 
-        inner = {"kind": "trigger", "id": "t", "trigger": "routing-${{ item }}-workflow", "params": {"n": "${{ item }}"}}
+        inner = {
+            "kind": "trigger",
+            "id": "t",
+            "trigger": "routing-${{ item }}-workflow",
+            "params": {"n": "${{ item }}"},
+        }
         stage = {
             "kind": "parallel",
             "parallel": {"main": [{"kind": "foreach", "id": "f", "foreach": [1, 2], "stages": [inner]}]},
@@ -356,9 +401,14 @@ class TestAllKinds:
         entry = ran.outputs["parallel"]["main"]["stages"]["f"]["outputs"]["foreach"]["2"]
         assert entry["stages"]["t"]["outputs"] == {"params": {"n": 2}, "jobs": {}}
 
-    @pytest.mark.parametrize(("state", "ends"), [("failed", "failed"), ("skipped", "skipped"), ("success", "success")])
+    @pytest.mark.parametrize(
+        ("state", "ends"), [("failed", "failed"), ("skipped", "skipped"), ("success", "success")]
+    )
     def test_a_triggered_workflow_hands_back_its_state_and_outputs(self, state: str, ends: str) -> None:
-        ran = nest({"kind": "trigger", "trigger": "child"}, trigger=lambda *_: {"state": state, "outputs": {"jobs": {"a": 1}}})
+        ran = nest(
+            {"kind": "trigger", "trigger": "child"},
+            trigger=lambda *_: {"state": state, "outputs": {"jobs": {"a": 1}}},
+        )
         assert ran.state == ends
         assert ran.only["outputs"] == {"jobs": {"a": 1}}
 
@@ -370,7 +420,9 @@ class TestAllKinds:
             return {"state": "success" if len(paths) > 1 else "failed", "outputs": {}}
 
         inner = {"kind": "trigger", "id": "t", "trigger": "child", "retry": {"max": 2, "delay": 0}}
-        assert nest({"kind": "foreach", "foreach": [1], "stages": [inner]}, trigger=trigger).state == "success"
+        assert (
+            nest({"kind": "foreach", "foreach": [1], "stages": [inner]}, trigger=trigger).state == "success"
+        )
         assert paths == ["n/foreach.1/t", "n/foreach.1/t~2"]
 
     def test_without_a_trigger_hook(self) -> None:
@@ -397,7 +449,12 @@ class TestAllKinds:
 
     def test_outer_timeout_keeps_what_was_reached(self) -> None:
         ran = nest(
-            {"kind": "foreach", "foreach": [0, 60], "stages": [bash("sleep ${{ item }}", id="s")], "timeout": 0.6},
+            {
+                "kind": "foreach",
+                "foreach": [0, 60],
+                "stages": [bash("sleep ${{ item }}", id="s")],
+                "timeout": 0.6,
+            },
             enforce_timeouts=True,
         )
         assert ran.error["type"] == "TimedOut"
@@ -408,7 +465,10 @@ class TestAllKinds:
 
     def test_outer_timeout_of_concurrent_branches(self) -> None:
         branch = [bash("sleep 60", id="s")]
-        ran = nest({"kind": "parallel", "parallel": {"a": branch, "b": branch}, "timeout": 0.4}, enforce_timeouts=True)
+        ran = nest(
+            {"kind": "parallel", "parallel": {"a": branch, "b": branch}, "timeout": 0.4},
+            enforce_timeouts=True,
+        )
         assert ran.error["type"] == "TimedOut"
         assert ran.seconds < 4
 
@@ -417,7 +477,13 @@ class TestAllKinds:
         assert ran.error["message"] == "item 1: stage s: it ran longer than its timeout of 0.3 s"
 
     def test_inner_stages_are_folded_in_the_log(self) -> None:
-        ran = nest({"kind": "foreach", "foreach": [1, 2], "stages": [empty(id="a", name="Say ${{ item }}", echo="hi")]})
+        ran = nest(
+            {
+                "kind": "foreach",
+                "foreach": [1, 2],
+                "stages": [empty(id="a", name="Say ${{ item }}", echo="hi")],
+            }
+        )
         assert ran.texts == [
             "::group::n / 1 / Say 1", "hi", "::endgroup::", "::group::n / 2 / Say 2", "hi", "::endgroup::",
         ]  # fmt: skip
@@ -439,22 +505,32 @@ class TestAllKinds:
         assert sorted(seen) == [f"{branch}{at}" for branch in "abc" for at in range(1, 6)]
 
     def test_the_nearest_item_counts(self) -> None:
-        deep = {"kind": "foreach", "id": "in", "foreach": ["x"], "stages": [python("v = '${{ item }}'", id="s")]}
+        deep = {
+            "kind": "foreach",
+            "id": "in",
+            "foreach": ["x"],
+            "stages": [python("v = '${{ item }}'", id="s")],
+        }
         ran = nest({"kind": "foreach", "foreach": ["o"], "stages": [deep]})
         inner = ran.outputs["foreach"]["o"]["stages"]["in"]["outputs"]["foreach"]["x"]
         assert inner["stages"]["s"]["outputs"]["v"] == "x"
 
     def test_continue_on_error_of_an_item(self) -> None:
-        ran = nest({"kind": "foreach", "foreach": [1, 2], "stages": [python("1/0", id="s", continue_on_error=True)]})
+        ran = nest(
+            {"kind": "foreach", "foreach": [1, 2], "stages": [python("1/0", id="s", continue_on_error=True)]}
+        )
         assert ran.state == "success"
         assert list(ran.outputs["foreach"]) == ["1", "2"]
         assert ran.outputs["foreach"]["1"]["stages"]["s"]["outputs"] == {"outcome": "failure"}
 
     def test_outer_retry_runs_all_again(self) -> None:
         started = time.monotonic()
-        stages = named([python("import os\nn = len(os.listdir('.'))\nopen(f'{n}', 'w').close()\nif n < 2: 1/0")])
+        stages = named(
+            [python("import os\nn = len(os.listdir('.'))\nopen(f'{n}', 'w').close()\nif n < 2: 1/0")]
+        )
         ran = run(
-            {"kind": "foreach", "foreach": [1], "stages": stages, "retry": {"max": 3, "delay": 0}}, enforce_retries=True
+            {"kind": "foreach", "foreach": [1], "stages": stages, "retry": {"max": 3, "delay": 0}},
+            enforce_retries=True,
         )
         assert ran.state == "success"
         assert ran.only["tries"] == 3

@@ -8,20 +8,23 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from airflow_stagecoach.engine import Hooks, Runner
 from airflow_stagecoach.engine.streams import KEPT
-
 from tests.engine.harness import alive, bash, named, read, run, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_lines_appear_while_it_runs() -> None:
     seen: list[float] = []
     Runner(
-        {"stages": named([bash("echo one; sleep 0.5; echo two")])}, Hooks(log=lambda text, level: seen.append(time.monotonic()))
+        {"stages": named([bash("echo one; sleep 0.5; echo two")])},
+        Hooks(log=lambda text, level: seen.append(time.monotonic())),
     ).run()
     assert seen[1] - seen[0] > 0.3
 
@@ -31,7 +34,9 @@ def test_a_short_script_is_fast() -> None:
 
 
 def test_both_streams_at_once_do_not_block() -> None:
-    ran = run(bash("head -c 1000000 /dev/zero | tr '\\0' x >&2 & head -c 1000000 /dev/zero | tr '\\0' y; wait"))
+    ran = run(
+        bash("head -c 1000000 /dev/zero | tr '\\0' x >&2 & head -c 1000000 /dev/zero | tr '\\0' y; wait")
+    )
     assert ran.outputs["stdout"].endswith("y" * 100)
     assert ran.outputs["stderr"].endswith("x" * 100)
 
@@ -49,11 +54,14 @@ def test_much_output_needs_little_memory() -> None:
     code = (
         "import resource\n"
         "from airflow_stagecoach.engine import Hooks, Runner\n"
-        "Runner({'stages': [{'kind': 'bash', 'id': 'b', 'bash': 'yes ' + '0123456789' * 20 + ' | head -c 100000000'}]},"
+        "script = 'yes ' + '0123456789' * 20 + ' | head -c 100000000'\n"
+        "Runner({'stages': [{'kind': 'bash', 'id': 'b', 'bash': script}]},"
         " Hooks(log=lambda text, level: None)).run()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
     assert int(done.stdout) < 80 * 1024
 
 
@@ -81,7 +89,10 @@ def test_a_background_writer_may_finish() -> None:
 
 def test_timeout_kills_what_ignores_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_stagecoach.engine.process.GRACE", 0.5)
-    script = f"trap '' TERM; echo $$ > {tmp_path}/pid; sleep 60 & echo $! > {tmp_path}/child; while :; do sleep 0.1; done"
+    script = (
+        f"trap '' TERM; echo $$ > {tmp_path}/pid; sleep 60 & echo $! > {tmp_path}/child\n"
+        "while :; do sleep 0.1; done"
+    )
     ran = run(bash(script, timeout=0.5), enforce_timeouts=True)
     assert ran.error == {"type": "TimedOut", "message": "it ran longer than its timeout of 0.5 s"}
     assert 0.9 < ran.seconds < 4
@@ -90,7 +101,9 @@ def test_timeout_kills_what_ignores_sigterm(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_sigterm_comes_first_and_last_words_are_heard() -> None:
-    ran = run(bash("trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.3), enforce_timeouts=True)
+    ran = run(
+        bash("trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.3), enforce_timeouts=True
+    )
     assert ran.error["type"] == "TimedOut"
     assert "bye" in ran.texts
     assert ran.seconds < 3
@@ -109,7 +122,9 @@ def test_timeouts_of_a_single_stage_are_the_callers_unless_it_says_otherwise() -
 
 @pytest.mark.parametrize("later", [[], [bash("echo never", **{"if": "always()"})]])
 def test_cancel_from_another_thread(tmp_path: Path, later: list[Any]) -> None:
-    runner = Runner({"stages": named([bash(f"echo $$ > {tmp_path}/pid; sleep 60"), *later])}, Hooks(log=lambda *_: None))
+    runner = Runner(
+        {"stages": named([bash(f"echo $$ > {tmp_path}/pid; sleep 60"), *later])}, Hooks(log=lambda *_: None)
+    )
 
     def cancel() -> None:
         wait_for(lambda: read(tmp_path / "pid"))
@@ -123,7 +138,9 @@ def test_cancel_from_another_thread(tmp_path: Path, later: list[Any]) -> None:
     assert result["outcome"] == "cancelled"
     assert result["state"] == "failed"
     assert result["stages"]["s1"]["outcome"] == "cancelled"
-    assert [stage["state"] for name, stage in result["stages"].items() if name != "s1"] == ["upstream_failed"] * len(later)
+    assert [stage["state"] for name, stage in result["stages"].items() if name != "s1"] == [
+        "upstream_failed"
+    ] * len(later)
     assert not alive(int(read(tmp_path / "pid")))
 
 
@@ -148,7 +165,9 @@ class TaskTimeout(BaseException):
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_a_foreign_interruption_passes_through_after_the_processes_ended(tmp_path: Path, nested: bool) -> None:
+def test_a_foreign_interruption_passes_through_after_the_processes_ended(
+    tmp_path: Path, nested: bool
+) -> None:
     def ring(*_: Any) -> None:
         raise TaskTimeout
 
@@ -169,7 +188,10 @@ def test_a_foreign_interruption_passes_through_after_the_processes_ended(tmp_pat
 
 
 def test_when_the_runner_is_killed_its_processes_die(tmp_path: Path) -> None:
-    script = f"trap '' TERM; echo $$ > {tmp_path}/pid; setsid sh -c 'echo $$ > {tmp_path}/far; sleep 60' & while :; do sleep 0.1; done"
+    script = (
+        f"trap '' TERM; echo $$ > {tmp_path}/pid; setsid sh -c 'echo $$ > {tmp_path}/far; sleep 60' &\n"
+        "while :; do sleep 0.1; done"
+    )
     code = (
         "import sys\nfrom airflow_stagecoach.engine import Runner\n"
         "Runner({'stages': [{'kind': 'bash', 'id': 'b', 'bash': sys.argv[1]}]}).run()"

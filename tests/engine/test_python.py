@@ -6,13 +6,15 @@ import sys
 import textwrap
 import threading
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow_stagecoach.engine import Hooks, Runner
 
+from airflow_stagecoach.engine import Hooks, Runner
 from tests.engine.harness import named, python, run, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def py(source: str, **keys: Any) -> dict[str, Any]:
@@ -143,7 +145,12 @@ def test_it_sees_contexts_by_attribute_and_item() -> None:
     outputs = ran.outputs
     assert outputs["a"] == "eud"
     assert outputs["b"] == [1, 0]
-    assert (outputs["c"], outputs["d"], outputs["e"], outputs["f"]) == (2, "success", ["info", "info"], "manual")
+    assert (outputs["c"], outputs["d"], outputs["e"], outputs["f"]) == (
+        2,
+        "success",
+        ["info", "info"],
+        "manual",
+    )
     names = ["attempt", "env", "jobs", "matrix", "needs", "params", "run", "stages"]
     assert outputs["g"] == ["eu", 3, 3, names]
 
@@ -233,7 +240,9 @@ def test_traceback_begins_at_the_code_and_shows_it() -> None:
         contexts={"params": {"x": 1}},
     )
     text = "\n".join(text for level, text in ran.lines if level == "error")
-    assert text.startswith('Traceback (most recent call last):\n  File "<stage work>", line 6, in <module>\n    inner()')
+    assert text.startswith(
+        'Traceback (most recent call last):\n  File "<stage work>", line 6, in <module>\n    inner()'
+    )
     assert '  File "<stage work>", line 4, in inner\n    raise ValueError("broken on purpose")' in text
     assert "airflow_stagecoach" not in text
     assert ran.error["type"] == "ValueError"
@@ -253,7 +262,9 @@ def test_an_error_without_text_and_one_that_cannot_be_told() -> None:
     assert error["message"] == "E"
 
 
-@pytest.mark.parametrize(("call", "outputs"), [("exit()", {"x": 1}), ("exit(0)", {"x": 1}), ("exit(None)", {"x": 1})])
+@pytest.mark.parametrize(
+    ("call", "outputs"), [("exit()", {"x": 1}), ("exit(0)", {"x": 1}), ("exit(None)", {"x": 1})]
+)
 def test_sys_exit_zero_ends_the_code_well(call: str, outputs: dict[str, Any]) -> None:
     assert run(python(f"import sys\nx = 1\nsys.{call}\nx = 2")).outputs == outputs
 
@@ -276,7 +287,8 @@ def test_other_base_exceptions_pass_through(kind: str) -> None:
     [
         "from airflow_stagecoach.engine import SkipStage\nraise SkipStage('not today')",
         "class AirflowSkipException(Exception): pass\nraise AirflowSkipException('not today')",
-        "class AirflowSkipException(Exception): pass\nclass Mine(AirflowSkipException): pass\nraise Mine('not today')",
+        "class AirflowSkipException(Exception): pass\n"
+        "class Mine(AirflowSkipException): pass\nraise Mine('not today')",
     ],
 )
 def test_skipping_from_the_code(source: str) -> None:
@@ -293,20 +305,27 @@ def test_a_final_failure_keeps_its_type() -> None:
 
 
 def test_print_goes_to_stdout_and_logger_to_the_hooks(capfd: pytest.CaptureFixture[str]) -> None:
-    ran = run(python("print('printed')\nlogger.info('told %s', 1)\nlogger.warning('w')\nlogger.debug('d')\nlogger.critical('c')"))
+    ran = run(
+        python(
+            "print('printed')\nlogger.info('told %s', 1)\nlogger.warning('w')\n"
+            "logger.debug('d')\nlogger.critical('c')"
+        )
+    )
     assert capfd.readouterr().out == "printed\n"
     assert ran.lines == [("info", "told 1"), ("warning", "w"), ("debug", "d"), ("error", "c")]
     assert ran.outputs == {}
 
 
-def test_process_environment_and_folder_for_the_duration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_environment_and_folder_for_the_duration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__X", "hidden")
     monkeypatch.setenv("KEPT", "worker")
     before, folder = dict(os.environ), os.getcwd()
     outputs = run(
         py("""
         import os
-        seen = os.environ["A"], os.environ["KEPT"], os.environ.get("AIRFLOW__CORE__X"), os.environ["WORKFLOW_DIR"]
+        seen = [os.environ.get(name) for name in ("A", "KEPT", "AIRFLOW__CORE__X", "WORKFLOW_DIR")]
         where = os.getcwd()
         os.environ["LEAK"] = "1"
         del os.environ["KEPT"]
@@ -331,7 +350,8 @@ def test_concurrent_stages_leave_the_process_alone() -> None:
 def test_typed_values_keep_their_type() -> None:
     contexts = {"params": {"d": datetime.date(2026, 1, 31), "n": 0.5, "none": None}}
     outputs = run(
-        python("a = ${{ params.d }}.year\nb = ${{ params.n }} * 2\nc = ${{ params.none }} is None"), contexts=contexts
+        python("a = ${{ params.d }}.year\nb = ${{ params.n }} * 2\nc = ${{ params.none }} is None"),
+        contexts=contexts,
     ).outputs
     assert outputs == {"a": 2026, "b": 1.0, "c": True}
 

@@ -4,12 +4,12 @@ import textwrap
 from typing import Any
 
 import pytest
-from airflow_stagecoach import expressions
-from airflow_stagecoach.engine.errors import StageError
-from airflow_stagecoach.engine.python_source import prepare
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_stagecoach import expressions
+from airflow_stagecoach.engine.errors import StageError
+from airflow_stagecoach.engine.python_source import prepare
 from tests.engine.harness import python, run
 
 
@@ -74,7 +74,9 @@ def test_a_value_outside_literals_is_that_very_value(value: Any) -> None:
     assert type(names["x"]) is type(value)
 
 
-@pytest.mark.parametrize("value", ["'; import os; os.abort() #", '"""', "\\", "__expression_0__", "${{ params.w }}", "\n"])
+@pytest.mark.parametrize(
+    "value", ["'; import os; os.abort() #", '"""', "\\", "__expression_0__", "${{ params.w }}", "\n"]
+)
 def test_values_are_never_code(value: str) -> None:
     assert evaluate("x = '${{ params.v }}'\ny = ${{ params.v }}", v=value, w="no")["x"] == value
 
@@ -153,6 +155,6 @@ def test_lines_stay_right_after_an_expression_over_several_lines() -> None:
 def test_a_traceback_marks_no_wrong_text() -> None:
     ran = run(python("x = [${{ params.v }}, 1/0]", id="w"), contexts={"params": {"v": 1}})
     text = "\n".join(ran.texts)
-    assert 'line 1, in <module>\n    x = [${{ params.v }}, 1/0]\n' in text
+    assert "line 1, in <module>\n    x = [${{ params.v }}, 1/0]\n" in text
     marks = [line for line in ran.texts if line.strip() and set(line.strip()) <= set("~^")]
     assert marks == []

@@ -4,8 +4,8 @@ import datetime
 from typing import Any
 
 import pytest
-from airflow_stagecoach.engine.sequence import rolled_up
 
+from airflow_stagecoach.engine.sequence import rolled_up
 from tests.engine.harness import bash, empty, python, run
 
 
@@ -61,7 +61,9 @@ def test_after_a_failure(condition: Any, state: str) -> None:
     assert ran.state == "failed"
 
 
-@pytest.mark.parametrize(("condition", "state"), [("success()", "success"), ("failure()", "skipped"), ("always()", "success")])
+@pytest.mark.parametrize(
+    ("condition", "state"), [("success()", "success"), ("failure()", "skipped"), ("always()", "success")]
+)
 def test_without_a_failure(condition: str, state: str) -> None:
     assert states(empty(), empty(**{"if": condition}))[1] == state
 
@@ -75,11 +77,18 @@ def test_a_single_stage_starts_from_the_status_of_the_unit() -> None:
 def test_continue_on_error() -> None:
     ran = run(
         {**FAIL, "continue_on_error": True},
-        python("x = '${{ stages.s1.outcome }} ${{ stages.s1.state }} ${{ stages.s1.result }} ${{ stages.s1.outputs.outcome }}'"),
+        python(
+            "x = '${{ stages.s1.outcome }} ${{ stages.s1.state }} ${{ stages.s1.result }} "
+            "${{ stages.s1.outputs.outcome }}'"
+        ),
         empty(**{"if": "failure()"}),
     )
     first = ran.stages["s1"]
-    assert (first["state"], first["outcome"], first["outputs"]) == ("success", "failure", {"outcome": "failure"})
+    assert (first["state"], first["outcome"], first["outputs"]) == (
+        "success",
+        "failure",
+        {"outcome": "failure"},
+    )
     assert first["error"]["message"] == "no"
     assert ran.stages["s2"]["outputs"]["x"] == "failure success success failure"
     assert ran.stages["s3"]["state"] == "skipped"
@@ -98,7 +107,9 @@ def test_an_if_may_name_the_environment_below_the_stage() -> None:
 
 
 def test_a_skipped_stage_evaluates_nothing_else() -> None:
-    assert states(bash("x", env={"A": "${{ params.nope }}"}, **{"if": False}), contexts={"params": {}}) == ["skipped"]
+    assert states(bash("x", env={"A": "${{ params.nope }}"}, **{"if": False}), contexts={"params": {}}) == [
+        "skipped"
+    ]
 
 
 def test_ids_may_hold_the_matrix_and_must_differ() -> None:

@@ -13,7 +13,10 @@ from tests.engine.harness import bash, empty, named, python, run
     [
         ({"n": "${{ outputs.x }}"}, {"x": 1, "n": 1}),
         ({"x": "${{ outputs.x + 1 }}"}, {"x": 2}),
-        ({"l": ["${{ outputs.x }}", "${{ params.p }}"], "m": {"k": "${{ outputs.x }}"}}, {"x": 1, "l": [1, "P"], "m": {"k": 1}}),
+        (
+            {"l": ["${{ outputs.x }}", "${{ params.p }}"], "m": {"k": "${{ outputs.x }}"}},
+            {"x": 1, "l": [1, "P"], "m": {"k": 1}},
+        ),
         ({"t": "v${{ outputs.x }}"}, {"x": 1, "t": "v1"}),
     ],
 )
@@ -52,7 +55,9 @@ class TestEmpty:
 
 
 def test_raise() -> None:
-    error = run({"kind": "raise", "raise": "Demo ${{ params.x }}\nsecond line"}, contexts={"params": {"x": 1}}).error
+    error = run(
+        {"kind": "raise", "raise": "Demo ${{ params.x }}\nsecond line"}, contexts={"params": {"x": 1}}
+    ).error
     assert error == {"type": "StageRaised", "message": "Demo 1\nsecond line"}
 
 
@@ -74,7 +79,15 @@ class TestEnv:
 
     @pytest.mark.parametrize(
         ("value", "text"),
-        [(1, "1"), (0.5, "0.5"), (True, "true"), (None, ""), ("", ""), ([1], "[1]"), ({"a": None}, '{"a": null}')],
+        [
+            (1, "1"),
+            (0.5, "0.5"),
+            (True, "true"),
+            (None, ""),
+            ("", ""),
+            ([1], "[1]"),
+            ({"a": None}, '{"a": null}'),
+        ],
     )
     def test_values_become_text(self, value: Any, text: str) -> None:
         assert run(bash('printf "<%s>" "$V"', env={"V": value})).outputs["stdout"] == f"<{text}>"
@@ -90,7 +103,10 @@ class TestEnv:
 
 
 class TestRetry:
-    flaky = "import os\nn = len(os.listdir('.'))\nopen(str(n), 'w').close()\nif n < 2: raise OSError('again')\ntry_ = context.attempt"
+    flaky = (
+        "import os\nn = len(os.listdir('.'))\nopen(str(n), 'w').close()\n"
+        "if n < 2: raise OSError('again')\ntry_ = context.attempt"
+    )
 
     def test_inside(self) -> None:
         started = time.monotonic()
@@ -124,11 +140,15 @@ class TestRetry:
         ],
     )
     def test_on_and_never(self, rule: dict[str, Any], tries: int | None) -> None:
-        ran = run(python("raise FileNotFoundError('x')", retry={"max": 1, "delay": 0, **rule}), enforce_retries=True)
+        ran = run(
+            python("raise FileNotFoundError('x')", retry={"max": 1, "delay": 0, **rule}), enforce_retries=True
+        )
         assert ran.only.get("tries") == tries
 
     def test_timeout_is_per_try(self) -> None:
-        stage = bash("[ -e f ] && exit 0; touch f; sleep 60", id="s", timeout=0.4, retry={"max": 1, "delay": 0})
+        stage = bash(
+            "[ -e f ] && exit 0; touch f; sleep 60", id="s", timeout=0.4, retry={"max": 1, "delay": 0}
+        )
         ran = run(stage, enforce_timeouts=True, enforce_retries=True)
         assert ran.state == "success"
 

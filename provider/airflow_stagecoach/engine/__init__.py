@@ -1,7 +1,8 @@
 """Runs stages: the part of Stagecoach that also travels into containers.
 
 Standard library only, Python 3.8 or newer, no Airflow. Everything is imported
-when it is first used: a container pays for what its unit needs.
+when it is first used: a container pays for what its unit needs. The decorator
+for called functions is ``airflow_stagecoach.engine.tag.tag``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ if TYPE_CHECKING:
     from airflow_stagecoach.engine.errors import SkipStage, StageError
     from airflow_stagecoach.engine.hooks import Hooks
     from airflow_stagecoach.engine.runner import Runner
-    from airflow_stagecoach.engine.tag import tag
 
-__all__ = ["Error", "Hooks", "Result", "Runner", "SkipStage", "StageError", "StageResult", "Unit", "tag"]
+__all__ = ["Error", "Hooks", "Result", "Runner", "SkipStage", "StageError", "StageResult", "Unit"]
 
 _HOMES = {
     "Error": "contract",
@@ -26,7 +26,6 @@ _HOMES = {
     "StageError": "errors",
     "StageResult": "contract",
     "Unit": "contract",
-    "tag": "tag",
 }
 
 

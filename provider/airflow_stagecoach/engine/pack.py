@@ -1,7 +1,8 @@
 """Packs the engine into one small zip app that runs wherever Python 3.8 or newer is.
 
 The archive holds the engine and the expressions, and an ``airflow_stagecoach``
-package that has nothing but ``tag``: modules of users that import it work. The
+package that has nothing but ``tag`` and ``register_filter``: modules of users that
+import those work. The
 same sources give the same bytes.
 """
 
@@ -33,7 +34,15 @@ _INIT = f'''\
 
 from {_PACKAGE}.engine.tag import tag
 
-__all__ = ["tag"]
+__all__ = ["register_filter", "tag"]
+
+
+def __getattr__(name):
+    if name == "register_filter":
+        from {_PACKAGE}.expressions import register_filter
+
+        return register_filter
+    raise AttributeError(f"{{name}} is not there inside a container, only tag and register_filter are")
 '''
 
 #: Zip archives cannot say less; a fixed time makes the bytes depend on the sources alone.

@@ -1,0 +1,198 @@
+"""The zip app, run by the oldest and the newest Python that the machine has."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_stagecoach.engine import pack
+from airflow_stagecoach.engine.transport import dump
+from tests.engine.harness import alive, bash, empty, named, python, read, wait_for
+
+
+def interpreters() -> list[str]:
+    """Pythons 3.8 and newer: those on PATH, and those that pyenv keeps."""
+    found = {sys.version_info[:2]: sys.executable}
+    folders = [
+        *os.environ.get("PATH", "").split(os.pathsep),
+        *map(str, Path.home().glob(".pyenv/versions/*/bin")),
+    ]
+    for minor in range(8, 15):
+        for folder in folders:
+            if os.path.basename(folder) != "shims":
+                path = shutil.which(f"python3.{minor}", path=folder)
+                if path:
+                    found.setdefault((3, minor), path)
+    versions = sorted(found)
+    return [found[version] for version in dict.fromkeys((versions[0], versions[-1]))]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return pack.write(str(tmp_path_factory.mktemp("app") / "stagecoach.pyz"))
+
+
+def test_it_is_small_and_always_the_same() -> None:
+    first = pack.build()
+    assert first == pack.build()
+    assert len(first) < 150_000
+    names = zipfile.ZipFile(io.BytesIO(first)).namelist()
+    assert "__main__.py" in names
+    assert names == sorted(names)
+    assert not [name for name in names if "pycache" in name or not name.endswith(".py")]
+    assert not [
+        name
+        for name in names
+        if name.split("/")[1:2] not in ([], ["__init__.py"], ["engine"], ["expressions"])
+    ]
+
+
+UNIT: dict[str, Any] = {
+    "stages": named(
+        [
+            python(
+                "import sys\nx: str = 'it is ${{ params.a }}'\n"
+                "v = sys.version_info[:2]\nd = ${{ params.d }}.year"
+            ),
+            bash("echo ${{ stages.s1.outputs.v }} $A; echo y=1 >> $STAGE_OUTPUT", env={"A": "${{ env.B }}"}),
+            {"kind": "call", "uses": "tasks/add@v1", "with": {"a": "1", "b": 2}},
+            {
+                "kind": "parallel",
+                "parallel": {
+                    "p": [
+                        {
+                            "kind": "foreach",
+                            "id": "f",
+                            "foreach": [1, 2],
+                            "stages": [python("q = ${{ item }} + 1", id="q")],
+                        }
+                    ],
+                    "c": [
+                        {
+                            "kind": "case",
+                            "id": "c",
+                            "case": 1,
+                            "match": [{"case": 1, "stages": [empty(id="e")]}],
+                        }
+                    ],
+                    "u": [{"kind": "until", "id": "u", "until": "item > 1", "stages": [empty(id="e")]}],
+                },
+            },
+            python("print('printed')\n1/0"),
+            empty(**{"if": "failure()"}),
+        ]
+    ),
+    "contexts": {"params": {"a": "quote ' \" \n", "d": __import__("datetime").date(2026, 1, 31)}},
+    "env": [{"B": "b"}],
+}
+
+TASKS = """
+from typing import Optional
+from airflow_stagecoach import tag
+
+@tag("v1")
+def add(a: int, b: "int", c: Optional[int] = None, *, context) -> dict:
+    return {"sum": a + b, "attempt": context.attempt}
+"""
+
+
+@pytest.mark.parametrize("interpreter", interpreters())
+def test_a_unit_from_files(tmp_path: Path, app: str, interpreter: str) -> None:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    (tmp_path / "unit.json").write_text(dump({**UNIT, "document_dir": str(tmp_path)}))
+    done = subprocess.run(
+        [interpreter, app, str(tmp_path / "unit.json"), str(tmp_path / "result.json")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    stages = result["stages"]
+    assert [stage["state"] for stage in stages.values()] == [*["success"] * 4, "failed", "success"], stages
+    first = stages["s1"]["outputs"]
+    assert first["x"] == "it is quote ' \" \n"
+    assert first["d"] == 2026
+    version = json.dumps(first["v"])
+    assert stages["s2"]["outputs"] == {"return_code": 0, "stdout": f"{version} b", "stderr": None, "y": "1"}
+    assert stages["s3"]["outputs"] == {"sum": 3, "attempt": 1}
+    branches = stages["s4"]["outputs"]["parallel"]
+    assert branches["p"]["stages"]["f"]["outputs"]["foreach"]["2"]["stages"]["q"]["outputs"] == {"q": 3}
+    assert "printed" in done.stdout
+    assert 'File "<stage s5>", line 2, in <module>\n' in done.stdout.replace("ERROR ", "")
+    assert result["peak_memory"] > 0
+    assert not (tmp_path / "result.json.part").exists()
+
+
+def test_standard_input_and_output(app: str) -> None:
+    unit = {"stages": named([bash("echo noise"), python("print('more noise')\nx = 1")])}
+    done = subprocess.run(
+        [sys.executable, app, "-", "-"], input=dump(unit), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    result = json.loads(done.stdout)
+    assert result["stages"]["s2"]["outputs"] == {"x": 1}
+    assert "noise" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}"])
+def test_no_usable_unit(app: str, text: str) -> None:
+    done = subprocess.run(
+        [sys.executable, app, "-", "-"], input=text, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "no usable unit" in done.stderr
+
+
+def test_usage(app: str) -> None:
+    done = subprocess.run([sys.executable, app], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cancels_and_the_result_is_written(tmp_path: Path, app: str, number: int) -> None:
+    unit = {"stages": named([bash(f"echo $$ > {tmp_path}/pid; sleep 60")])}
+    (tmp_path / "unit.json").write_text(dump(unit))
+    process = subprocess.Popen(
+        [sys.executable, app, str(tmp_path / "unit.json"), str(tmp_path / "result.json")]
+    )
+    try:
+        pid = int(wait_for(lambda: read(tmp_path / "pid")))
+        started = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 143
+        assert time.monotonic() - started < 5
+    finally:
+        process.kill()
+        process.wait()
+    assert json.loads((tmp_path / "result.json").read_text())["outcome"] == "cancelled"
+    assert not alive(pid)
+
+
+def test_timeouts_are_enforced_inside(app: str) -> None:
+    unit = {"stages": named([bash("sleep 60", timeout=0.3)])}
+    done = subprocess.run(
+        [sys.executable, app, "-", "-"], input=dump(unit), capture_output=True, text=True, timeout=60
+    )
+    assert json.loads(done.stdout)["stages"]["s1"]["error"]["type"] == "TimedOut"
+
+
+def test_the_zip_packs_itself(tmp_path: Path, app: str) -> None:
+    unit = {"stages": named([python("from airflow_stagecoach.engine import pack\nn = len(pack.build())")])}
+    done = subprocess.run(
+        [sys.executable, app, "-", "-"], input=dump(unit), capture_output=True, text=True, timeout=60
+    )
+    assert json.loads(done.stdout)["stages"]["s1"]["outputs"]["n"] == os.path.getsize(app)
