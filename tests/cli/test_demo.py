@@ -61,7 +61,8 @@ def test_environment_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_component_that_ends_is_named_with_its_last_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LocalAirflow, "_migrate", lambda self, timeout: None)
+    (tmp_path / "home" / "components").mkdir(parents=True)
+    monkeypatch.setattr(LocalAirflow, "migrate", lambda self, timeout: None)
     monkeypatch.setitem(COMPONENTS, "scheduler", ["no-such-command"])
     airflow = LocalAirflow(tmp_path / "home", tmp_path)
     with pytest.raises(

@@ -9,16 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from e2e_client import wait
 
-if TYPE_CHECKING:
-    from e2e_client import Client
-
-    from airflow_stagecoach.cli.local_airflow import LocalAirflow
+from airflow_stagecoach.cli.local_airflow import LocalAirflow
 
 TWO = """
 command-one:
@@ -50,26 +46,37 @@ def run_airflow(airflow: LocalAirflow, *arguments: str) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize("command", ["dags", "tasks"])
-def test_test_commands(airflow: LocalAirflow, client: Client, command: str) -> None:
-    client.drop("commands.yaml", TWO)
-    client.wait_for_dag("command-two")
-    arguments = ["command-two"] if command == "dags" else ["command-two", "greet.say"]
-    done = run_airflow(airflow, command, "test", *arguments)
-    assert done.returncode == 0, done.stderr[-3000:]
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> LocalAirflow:
+    """An Airflow with two documents and no servers: a scheduler would take the commands' work from them."""
+    root = tmp_path_factory.mktemp("idle")
+    dags = root / "dags"
+    dags.mkdir()
+    (dags / "two.yaml").write_text(TWO)
+    (dags / "bad.yaml").write_text(TWO.replace("command-", "bad-").replace("bash:", "bsah:"))
+    found = LocalAirflow(root / "home", dags)
+    found.migrate()
+    return found
+
+
+def test_dags_test(idle: LocalAirflow) -> None:
+    done = run_airflow(idle, "dags", "test", "command-two")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "the two" in done.stdout + done.stderr
     assert "the one" not in done.stdout + done.stderr
 
 
-def test_dags_list_and_import_errors(airflow: LocalAirflow, client: Client) -> None:
-    client.drop("commands.yaml", TWO)
-    client.drop("commands-bad.yaml", TWO.replace("command-", "bad-").replace("bash:", "bsah:"))
-    listed = run_airflow(airflow, "dags", "list", "--local", "--output", "plain")
+def test_tasks_test(idle: LocalAirflow) -> None:
+    done = run_airflow(idle, "tasks", "test", "command-two", "greet.say")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "the two" in done.stdout + done.stderr
+
+
+def test_dags_list(idle: LocalAirflow) -> None:
+    listed = run_airflow(idle, "dags", "list", "--local", "--output", "plain")
     assert "command-one" in listed.stdout, listed.stderr[-3000:]
-    errors = run_airflow(airflow, "dags", "list-import-errors", "--local", "--output", "plain")
+    errors = run_airflow(idle, "dags", "list-import-errors", "--local", "--output", "plain")
     assert "bsah" in errors.stdout + errors.stderr
-    client.remove("commands-bad.yaml")
-    client.wait_until_no_import_error("commands-bad.yaml")
 
 
 def test_demo(tmp_path: Path) -> None:

@@ -143,3 +143,45 @@ for path in ("a.py", "a.yaml"):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split()[-2:] == ["False", "True"], done.stderr
+
+
+def test_children_import_nothing_of_ours_after_preloading(folder: Path, tmp_path: Path) -> None:
+    text = workflow("a") + "".join(
+        f"        - {{name: S{number}, {stage}}}\n"
+        for number, stage in enumerate(
+            (
+                "run: x = 1",
+                "echo: hello",
+                "trigger: other",
+                "raise: stop",
+                "foreach: [1], stages: [{name: In, bash: echo}]",
+                "operator: airflow.providers.standard.operators.bash.BashOperator, with: {bash_command: a}",
+            )
+        )
+    )
+    path = folder / "a.yaml"
+    path.write_text(text + "  params: {a: str, b: {type: int, default: 1}}\n  on: '@daily'\n")
+    code = f"""
+import sys
+import airflow
+from airflow_stagecoach.importer.build import build_document
+if sys.argv[1:]:
+    from airflow_stagecoach.importer.adapters import preload
+    preload()
+    before = set(sys.modules)
+built = build_document({str(path)!r})
+assert len(built.dags) == 1, built.report
+if sys.argv[1:]:
+    print([name for name in set(sys.modules) - before if name.startswith("airflow_stagecoach.")])
+"""
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path / "home")}
+    for arguments in ([], ["preload"]):  # the first one fills the cache
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

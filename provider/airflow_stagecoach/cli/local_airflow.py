@@ -147,9 +147,7 @@ class LocalAirflow:
         :param timeout: seconds
         :raises AirflowStartError: a component ended or did not become healthy in time
         """
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.log_file("x").parent.mkdir(exist_ok=True)
-        self._migrate(timeout)
+        self.migrate(timeout=timeout)
         deadline = time.monotonic() + timeout
         try:
             for component in COMPONENTS:
@@ -162,6 +160,30 @@ class LocalAirflow:
         except BaseException:
             self.stop()
             raise
+
+    def migrate(self, *, timeout: float = 180) -> None:
+        """Make the home and its database, or bring them up to date. Enough for commands without servers.
+
+        :param timeout: seconds
+        :raises AirflowStartError: the database could not be made
+        """
+        self.log_file("db-migrate").parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file("db-migrate").open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env=self.environment(),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
+            )
+        if done.returncode:
+            raise AirflowStartError(f"airflow db migrate failed:\n{self._last_lines('db-migrate')}")
+        # Readers do not block the writer then. The file remembers it.
+        with contextlib.closing(sqlite3.connect(self.database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
 
     def start_component(self, component: str) -> None:
         """Start one component of ``COMPONENTS``."""
@@ -240,24 +262,6 @@ class LocalAirflow:
         while True:
             self._check_alive()
             time.sleep(1)
-
-    def _migrate(self, timeout: float) -> None:
-        with self.log_file("db-migrate").open("ab") as log:
-            done = subprocess.run(
-                [sys.executable, "-m", "airflow", "db", "migrate"],
-                env=self.environment(),
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=timeout,
-                check=False,
-            )
-        if done.returncode:
-            raise AirflowStartError(f"airflow db migrate failed:\n{self._last_lines('db-migrate')}")
-        # Readers do not block the writer then. The file remembers it.
-        with contextlib.closing(sqlite3.connect(self.database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
 
     def _check_alive(self) -> None:
         for component, process in self.processes.items():

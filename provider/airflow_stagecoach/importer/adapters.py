@@ -44,7 +44,7 @@ def adapt_file_listing(module: ModuleType) -> None:
                 log.exception("Stagecoach cannot list the documents in %s", directory)
                 return paths
             if documents:
-                preload()
+                preload(serializing=True)
             return paths + documents
 
         return find_dag_file_paths
@@ -83,7 +83,8 @@ def adapt_importer_registry_34(module: ModuleType) -> None:
 
             for importer, item in original(registry, bundle, safe_mode=safe_mode):
                 if isinstance(importer, StagecoachDagImporter):
-                    preload()
+                    # A worker lists the one file of its task, to find the importer for it.
+                    preload(serializing=os.path.isdir(bundle.path))
                 yield importer, item
 
         return list_dag_definitions
@@ -145,10 +146,12 @@ def adapt_supervisor(module: ModuleType) -> None:
 
 
 @functools.cache
-def preload() -> None:
+def preload(*, serializing: bool = False) -> None:
     """Import what children will need, once. A failure is theirs to report, in the file's import error."""
     try:
-        import airflow_stagecoach.importer.preload  # noqa: F401  # imported for what it imports
+        from airflow_stagecoach.importer.preload import preload as import_all
+
+        import_all(serializing=serializing)
     except Exception as error:
         log.warning("Stagecoach cannot preload: %s: %s", type(error).__name__, error)
 

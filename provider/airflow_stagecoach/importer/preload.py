@@ -1,14 +1,45 @@
 """What a process imports once, so that the children it forks need not.
 
 Airflow parses each file and runs each task in a forked child. A child inherits
-what its parent has imported. Importing this module imports what building a
-cached document takes: neither pydantic models, nor YAML, nor an SDK.
+what its parent has imported. Here stands what building and running a cached
+document takes: neither pydantic models, nor YAML, nor an SDK.
 """
 
 from __future__ import annotations
 
-import airflow_stagecoach.factory
-import airflow_stagecoach.importer.build
-import airflow_stagecoach.operators
+import pkgutil
+from importlib import import_module
 
-__all__ = ["airflow_stagecoach"]
+from airflow_stagecoach import engine, operators
+
+#: What a child imports to parse a file or to find a task, and to run it.
+_TO_PARSE = (
+    "airflow.dag_processing.dagbag",
+    "airflow_stagecoach.importer.build",
+    "airflow_stagecoach.document.diagnostics",
+    "airflow_stagecoach.document.params",
+)
+
+#: What Airflow itself imports to serialize any DAG; a DAG processor that only met documents has it not.
+_TO_SERIALIZE = (
+    "airflow.providers.standard.operators.trigger_dagrun",
+    "airflow.providers.standard.sensors.external_task",
+    "airflow.timetables.trigger",
+)
+
+#: Scripts, which run where the engine travelled to.
+_NOT_FOR_IMPORT = ("__main__", "entry")
+
+
+def preload(*, serializing: bool = False) -> None:
+    """Import it all. Cheap where it was imported before.
+
+    :param serializing: for the DAG processor, whose children serialize what they parse
+    :raises ImportError: a module is broken; the child that needs it will say so where users look
+    """
+    for name in _TO_PARSE + (_TO_SERIALIZE if serializing else ()):
+        import_module(name)
+    for package in (operators, engine):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if module.name.rpartition(".")[2] not in _NOT_FOR_IMPORT:
+                import_module(module.name)
