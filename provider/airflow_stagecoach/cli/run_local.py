@@ -193,13 +193,13 @@ class DatabaseRunData:
 
         self._params = params
         self._states: dict[tuple[str, int], str | None] = {}
-        self._values: dict[tuple[str, int], Any] = {}
+        self._values: dict[tuple[str, int, str], Any] = {}
         with create_session() as session:
             where = {"dag_id": plan["dag_id"], "run_id": run_id}
             for ti in session.scalars(select(TaskInstance).filter_by(**where)):
                 self._states[ti.task_id, ti.map_index] = None if ti.state is None else str(ti.state)
-            for xcom in session.scalars(select(XComModel).filter_by(key="return_value", **where)):
-                self._values[xcom.task_id, xcom.map_index] = XComModel.deserialize_value(xcom)
+            for xcom in session.scalars(select(XComModel).filter_by(**where)):
+                self._values[xcom.task_id, xcom.map_index, xcom.key] = XComModel.deserialize_value(xcom)
 
     def states(self, task_ids: list[str]) -> dict[str, str | None]:
         """States by ``task_id`` or ``task_id_INDEX``."""
@@ -209,14 +209,16 @@ class DatabaseRunData:
             if task_id in task_ids
         }
 
-    def output(self, task_id: str, index: int | None) -> Any:
-        """One return value."""
-        return self._values.get((task_id, -1 if index is None else index))
+    def output(self, task_id: str, index: int | None, key: str = "return_value") -> Any:
+        """One XCom."""
+        return self._values.get((task_id, -1 if index is None else index, key))
 
     def outputs(self, task_id: str) -> list[Any]:
         """All return values of a mapped task."""
         return [
-            value for (name, _), value in sorted(self._values.items(), key=lambda i: i[0]) if name == task_id
+            value
+            for (name, _, key), value in sorted(self._values.items(), key=lambda item: item[0])
+            if name == task_id and key == "return_value"
         ]
 
     def ambient(self, paths: Iterable[ReferencePath]) -> dict[str, Any]:

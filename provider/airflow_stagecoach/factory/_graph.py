@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup
 
-from airflow_stagecoach.operators._run import GATE, START
+from airflow_stagecoach.operators._run import ALL_STAGES, GATE, SLOT, START, is_one_task, task_ids
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -203,7 +203,7 @@ class JobGroup:
         return anchor
 
     def _first_stage_is_anchor(self) -> bool:
-        return self.strategy is None and not may_skip(self.job["stages"][0])
+        return self.strategy is None and not may_skip(self._tasks()[0])
 
     # -- stages -----------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class JobGroup:
             slot = self._slot(matrix, anchor, rule)
             [*always, *before] >> slot  # type: ignore[operator]  # Airflow defines list >> task
             before = [slot]
-        for position, stage in enumerate(self.job["stages"]):
+        for position, stage in enumerate(self._tasks()):
             judges = position > 0 and _judges(stage)
             upstream = list({task.task_id: task for task in (*always, *before)}.values())
             if upstream:
@@ -246,15 +246,27 @@ class JobGroup:
             before = [*before, task] if judges else [task]
             self.stages.append(task)
 
+    def _tasks(self) -> list[StagePlan]:
+        """What becomes a task: every stage, or with ``granularity: job`` all of them together."""
+        job = self.job
+        if not is_one_task(job):
+            return job["stages"]
+        from airflow_stagecoach.operators.job import job_spec
+
+        whole: StagePlan = {"task_id": ALL_STAGES, "line": job["line"], "spec": job_spec(job)}
+        if "timeout" in job:
+            whole["timeout"] = job["timeout"]
+        return [whole]
+
     def _slot(self, matrix: Any, anchor: BaseOperator | None, rule: str) -> BaseOperator:
         from airflow_stagecoach.operators.slot import SlotOperator
 
         limit = (self.strategy or {}).get("max_parallel")
         prefix = self.job["id"]
         return SlotOperator(
-            task_id=f"{prefix}.__slot__",
+            task_id=f"{prefix}.{SLOT}",
             task_display_name="slot",
-            task_ids=[f"{prefix}.{stage['task_id']}" for stage in self.job["stages"]],
+            task_ids=[f"{prefix}.{name}" for name in task_ids(self.job)],
             limit=limit if isinstance(limit, int) else None,
             gate=None if isinstance(limit, int) or anchor is None else anchor.task_id,
             matrix=matrix,
@@ -292,6 +304,10 @@ class JobGroup:
 
             return ApprovalStageOperator(response_timeout=timeout, **arguments)
         arguments["execution_timeout"] = timeout
+        if kind == "job":
+            from airflow_stagecoach.operators.job import JobStagesOperator
+
+            return JobStagesOperator(runs_on=job["runs_on"], **arguments)
         if kind == "operator":
             from airflow_stagecoach.operators.wrapped import OperatorStageOperator
 
@@ -307,8 +323,8 @@ class JobGroup:
     # -- after the stages -------------------------------------------------------------------
 
     def _plain_result(self) -> BaseOperator:
-        last = self.job["stages"][-1]
-        if len(self.stages) == 1 or not (may_skip(last) or any(map(_judges, self.job["stages"]))):
+        tasks = self._tasks()
+        if len(tasks) == 1 or not (may_skip(tasks[-1]) or any(map(_judges, tasks))):
             return self.stages[-1]
         return self._result(self.stages)
 

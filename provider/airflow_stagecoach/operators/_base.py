@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -12,8 +14,10 @@ from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 from airflow_stagecoach import expressions
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
+from airflow_stagecoach.operators._fail_fast import FailFast
 from airflow_stagecoach.operators._references import spec_references
-from airflow_stagecoach.operators._run import WorkflowRun
+from airflow_stagecoach.operators._run import STARTED, WorkflowRun
+from airflow_stagecoach.operators.retry import StageRetryPolicy, retry_arguments
 
 if TYPE_CHECKING:
     import jinja2
@@ -85,10 +89,7 @@ class StageBaseOperator(BaseOperator):
 
         :raises DocumentError: the stage is wrong, or of a kind that another operator runs
         """
-        from datetime import timedelta
-
         from airflow_stagecoach.document.single import plan_single_stage
-        from airflow_stagecoach.operators.retry import retry_arguments
 
         plan = plan_single_stage(stage, kwargs["task_id"])
         kind = plan["spec"]["kind"]
@@ -130,7 +131,23 @@ class StageBaseOperator(BaseOperator):
         self._jinja_env = jinja_env
         if hasattr(self.matrix, "resolve"):
             self.matrix = self.matrix.resolve(context)
+        self._apply_job_timeout(context)
         self.stage = self._shown(context)
+
+    def _apply_job_timeout(self, context: Context) -> None:
+        """Shorten this try to what is left of the job's ``timeout``, counted from the leg's first stage."""
+        limit = (self.job or {}).get("timeout")
+        run = self._workflow_run(context)
+        if limit is None or run is None or self.job is None:
+            return
+        if self.position == 0:
+            context["ti"].xcom_push(key=STARTED, value=time.time())
+            left = limit
+        else:
+            started = run.started(self.job["id"], self._index(context))
+            left = limit if started is None else started + limit - time.time()
+        own = self.execution_timeout
+        self.execution_timeout = timedelta(seconds=left) if own is None else min(own, timedelta(seconds=left))
 
     def _shown(self, context: Context) -> StageSpec:
         try:
@@ -229,9 +246,24 @@ class StageBaseOperator(BaseOperator):
             raise
         except (Exception, AirflowTaskTimeout) as error:  # the timeout is no Exception
             if not self._spec.get("continue_on_error"):
+                self._announce_failure(context, error)
                 raise
             self.log.warning("The stage failed and continues as its continue-on-error says: %s", error)
             return {"outcome": "failure"}
+
+    def _fail_fast(self, context: Context) -> FailFast:
+        return FailFast(self.job, context["ti"])
+
+    def _announce_failure(self, context: Context, error: BaseException) -> None:
+        run = self._workflow_run(context)
+        if run is None or self.job is None or not (self.job.get("strategy") or {}).get("fail_fast"):
+            return
+        policy = self.retry_policy
+
+        def will_retry() -> bool:
+            return not isinstance(policy, StageRetryPolicy) or policy.repeats(error)
+
+        self._fail_fast(context).announce(error, len(run.legs(self.job["id"]) or ()), will_retry)
 
     def _condition_holds(self, context: Context, contexts: dict[str, Any]) -> None:
         """Check ``if`` for kinds that the engine does not run.

@@ -45,14 +45,14 @@ class TaskRunData:
         states: dict[str, str | None] = found.get(self._run_id, {})
         return states
 
-    def output(self, task_id: str, index: int | None) -> Any:
+    def output(self, task_id: str, index: int | None, key: str = RETURN_VALUE) -> Any:
         """See :class:`~airflow_stagecoach.operators._run.RunData`."""
         return self._ti.xcom_pull(
             task_ids=task_id,
             dag_id=self._dag_id,
             run_id=self._run_id,
             map_indexes=-1 if index is None else index,
-            key=RETURN_VALUE,
+            key=key,
         )
 
     def outputs(self, task_id: str) -> list[Any]:

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 #: Results, in GitHub Actions' words; ``upstream_failed`` is Airflow's.
 SUCCESS, FAILURE, SKIPPED, UPSTREAM_FAILED = "success", "failure", "skipped", "upstream_failed"
 
+#: A leg that ``fail-fast`` stopped; Airflow shows its stages as skipped.
+CANCELLED = "cancelled"
+
 #: Task states that never change by themselves.
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 

@@ -10,14 +10,27 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_stagecoach import expressions
-from airflow_stagecoach.operators._results import FAILURE, SKIPPED, SUCCESS, job_result, stages_result
+from airflow_stagecoach.operators._results import (
+    CANCELLED,
+    FAILURE,
+    SKIPPED,
+    SUCCESS,
+    job_result,
+    stages_result,
+)
 
 if TYPE_CHECKING:
     from airflow_stagecoach.document.plan import JobPlan, StagePlan, WorkflowPlan
     from airflow_stagecoach.operators._references import Path
 
 #: Names of the tasks that Stagecoach itself adds to a job.
-GATE, START = "__gate__", "__start__"
+GATE, START, SLOT = "__gate__", "__start__", "__slot__"
+
+#: The one task of a job with ``granularity: job``, and the XCom in which it tells of its stages.
+ALL_STAGES, STAGES = "__stages__", "stages"
+
+#: XCom of a leg's first stage where the job has a timeout: when it started, in seconds since the epoch.
+STARTED = "started"
 
 #: A task's outputs are its return value.
 RETURN_VALUE = "return_value"
@@ -32,8 +45,8 @@ class RunData(Protocol):
     def states(self, task_ids: list[str]) -> dict[str, str | None]:
         """Task states, by ``task_id`` or, for a mapped task, ``task_id_INDEX``."""
 
-    def output(self, task_id: str, index: int | None) -> Any:
-        """Return value of one task instance, ``None`` when there is none."""
+    def output(self, task_id: str, index: int | None, key: str = RETURN_VALUE) -> Any:
+        """XCom of one task instance, by default its return value; ``None`` when there is none."""
 
     def outputs(self, task_id: str) -> list[Any]:
         """Return values of all instances of a mapped task that have one, by map index."""
@@ -56,6 +69,7 @@ class WorkflowRun:
         self._states: dict[str, dict[str, str | None]] = {}
         self._legs: dict[str, list[dict[str, Any]] | None] = {}
         self._outputs: dict[tuple[str, int | None], dict[str, Any]] = {}
+        self._records: dict[tuple[str, int | None], dict[str, Any] | None] = {}
 
     # -- structure --------------------------------------------------------------------------
 
@@ -87,16 +101,38 @@ class WorkflowRun:
     def states(self, job_id: str) -> dict[str, str | None]:
         """Task states of a job, by task id without the job's prefix."""
         if job_id not in self._states:
-            names = [*(stage["task_id"] for stage in self.jobs[job_id]["stages"]), GATE, START]
+            names = [*task_ids(self.jobs[job_id]), GATE, START]
             found = self._data.states([f"{job_id}.{name}" for name in names])
             self._states[job_id] = {key[len(job_id) + 1 :]: state for key, state in found.items()}
         return self._states[job_id]
 
     def stage_state(self, job_id: str, stage: StagePlan, index: int | None) -> str | None:
-        """Task state of one stage in one leg; before expansion a mapped task has a single row."""
+        """State of one stage in one leg; before expansion a mapped task has a single row."""
+        record = self._record(job_id, index)
+        if record is not None:
+            told = record.get(evaluated_id(stage, self._matrix(job_id, index)))
+            return None if told is None else str(told["state"])
         states = self.states(job_id)
-        own = stage["task_id"] if index is None else f"{stage['task_id']}_{index}"
-        return states.get(own, states.get(stage["task_id"]))
+        name = ALL_STAGES if is_one_task(self.jobs[job_id]) else stage["task_id"]
+        return states.get(name if index is None else f"{name}_{index}", states.get(name))
+
+    def started(self, job_id: str, index: int | None) -> float | None:
+        """When a leg of a job with a timeout started, in seconds since the epoch."""
+        first = self.jobs[job_id]["stages"][0]["task_id"]
+        value = self._data.output(f"{job_id}.{first}", index, STARTED)
+        return None if value is None else float(value)
+
+    def _record(self, job_id: str, index: int | None) -> dict[str, Any] | None:
+        """What the one task of a leg told of its stages; ``None`` for stages that are tasks themselves."""
+        if not is_one_task(self.jobs[job_id]):
+            return None
+        if (job_id, index) not in self._records:
+            value = self._data.output(f"{job_id}.{ALL_STAGES}", index, STAGES)
+            self._records[job_id, index] = value if isinstance(value, dict) else None
+        return self._records[job_id, index]
+
+    def _matrix(self, job_id: str, index: int | None) -> Mapping[str, Any]:
+        return {} if index is None else (self.legs(job_id) or [])[index]
 
     def anchor_state(self, job_id: str) -> str | None:
         """State of the task that carries the job's rule; success where there is none."""
@@ -105,7 +141,27 @@ class WorkflowRun:
 
     def leg_result(self, job_id: str, index: int | None) -> str | None:
         """Result of one leg; ``index`` is ``None`` for a job without a matrix."""
-        return stages_result(self.stage_state(job_id, stage, index) for stage in self.jobs[job_id]["stages"])
+        job = self.jobs[job_id]
+        result = stages_result(self.stage_state(job_id, stage, index) for stage in job["stages"])
+        if (job.get("strategy") or {}).get("fail_fast") and self._was_cancelled(job_id, index, result):
+            return CANCELLED
+        return result
+
+    def _was_cancelled(self, job_id: str, index: int | None, result: str | None) -> bool:
+        """Whether ``fail-fast`` stopped a leg: another one failed, and stages without an ``if`` are skipped."""
+        if result not in (SUCCESS, SKIPPED):
+            return False
+        stages = self.jobs[job_id]["stages"]
+        if not any(
+            "if" not in stage["spec"] and self.stage_state(job_id, stage, index) == "skipped"
+            for stage in stages
+        ):
+            return False
+        return any(
+            self.stage_state(job_id, stage, other) == "failed"
+            for other in range(len(self.legs(job_id) or ()))
+            for stage in stages
+        )
 
     def outcome(self, job_id: str) -> str | None:
         """The result of a job, whatever its ``continue-on-error`` says; ``None`` while it runs."""
@@ -124,6 +180,10 @@ class WorkflowRun:
 
     def stage_outputs(self, job_id: str, stage: StagePlan, index: int | None) -> dict[str, Any]:
         """Outputs of one stage in one leg; empty when it gave none."""
+        record = self._record(job_id, index)
+        if record is not None:
+            told = record.get(evaluated_id(stage, self._matrix(job_id, index)))
+            return {} if told is None else dict(told["outputs"])
         task_id = f"{job_id}.{stage['task_id']}"
         if (task_id, index) not in self._outputs:
             value = self._data.output(task_id, index)
@@ -132,6 +192,8 @@ class WorkflowRun:
 
     def prefetch(self, job_id: str, count: int) -> None:
         """Read the outputs of all legs with one call a stage, where every leg gave some."""
+        if is_one_task(self.jobs[job_id]):
+            return
         for stage in self.jobs[job_id]["stages"]:
             task_id = f"{job_id}.{stage['task_id']}"
             values = self._data.outputs(task_id)
@@ -220,7 +282,7 @@ class WorkflowRun:
         named = {"needs": second_parts(paths, "needs"), "jobs": second_parts(paths, "jobs")}
         visible = {"needs": job.get("needs", ()), "jobs": self.ancestors(job_id) if named["jobs"] else ()}
         if matrix is None:
-            matrix = {} if index is None else (self.legs(job_id) or [])[index]
+            matrix = self._matrix(job_id, index)
         contexts = {
             **self._data.ambient(paths),
             "matrix": matrix,
@@ -308,6 +370,16 @@ class WorkflowRun:
                 job_id, self.jobs[job_id]["stages"], None, {}, {None}, [("stages", None)]
             )
         return value
+
+
+def is_one_task(job: JobPlan) -> bool:
+    """Whether all stages of a leg are one task."""
+    return job.get("granularity") == "job"
+
+
+def task_ids(job: JobPlan) -> list[str]:
+    """Task ids of a job's stages, without the job's prefix."""
+    return [ALL_STAGES] if is_one_task(job) else [stage["task_id"] for stage in job["stages"]]
 
 
 def second_parts(paths: Iterable[Path], context: str) -> set[str | None]:

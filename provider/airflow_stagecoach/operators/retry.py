@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_stagecoach.document.plan import RetryPlan
+    from airflow_stagecoach.engine.contract import Error
 
 
 class StageRetryPolicy(RetryPolicy):
@@ -33,7 +34,7 @@ class StageRetryPolicy(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide after a failed try. See :class:`airflow.sdk.RetryPolicy`."""
-        if not may_retry(self.plan, failure(exception)):  # type: ignore[arg-type]  # the error's shape is the engine's
+        if not self.repeats(exception):
             return RetryDecision.fail("retry: this failure is not to be repeated")
         number = max(1, try_number - (max_tries - self.plan["max"]))
         place = (
@@ -43,6 +44,10 @@ class StageRetryPolicy(RetryPolicy):
         )
         rng = random.Random(f"{place}/{try_number}")  # noqa: S311 - spreads load, guards nothing
         return RetryDecision.retry(timedelta(seconds=delay_before(self.plan, number, rng)))
+
+    def repeats(self, exception: BaseException) -> bool:
+        """Whether ``on`` and ``never`` let a failure be repeated at all."""
+        return may_retry(self.plan, failure(exception))
 
     def serialize(self) -> dict[str, Any]:
         """The document's ``retry``."""
@@ -69,7 +74,7 @@ def retry_arguments(plan: RetryPlan | None) -> dict[str, Any]:
     }
 
 
-def failure(exception: BaseException) -> dict[str, Any]:
+def failure(exception: BaseException) -> Error:
     """An exception in the shape of an engine's error, for :func:`airflow_stagecoach.engine.retry.may_retry`."""
     error = getattr(exception, "error", None)
     if isinstance(error, dict):

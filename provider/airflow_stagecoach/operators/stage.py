@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_stagecoach.backends.base import Backend
     from airflow_stagecoach.document.plan import RunsOnPlan
+    from airflow_stagecoach.engine import Hooks
 
 
 class StageOperator(StageBaseOperator):
@@ -35,11 +36,19 @@ class StageOperator(StageBaseOperator):
         self._backend: Backend | None = None
 
     def _start(self, context: Context) -> dict[str, Any]:
+        with self._fail_fast(context).guard(self._cancel):
+            result = self._run_unit(self._unit(context), make_hooks(self, context))
+            (stage,) = result["stages"].values()
+            return _outputs(context["ti"], stage)
+
+    def _run_unit(self, unit: dict[str, Any], hooks: Hooks) -> dict[str, Any]:
         runs_on = self.runs_on or {"type": "local"}
         self._backend = get_backend(runs_on["type"], runs_on.get("with_"))
-        result = self._backend.run(self._unit(context), _hooks(self, context))
-        (stage,) = result["stages"].values()
-        return _outputs(context["ti"], stage)
+        return self._backend.run(unit, hooks)
+
+    def _cancel(self) -> None:
+        if self._backend is not None:
+            self._backend.cancel()
 
     def _unit(self, context: Context) -> dict[str, Any]:
         return {
@@ -79,11 +88,10 @@ class StageOperator(StageBaseOperator):
 
     def on_kill(self) -> None:
         """Stop what runs: the task was cleared, marked, timed out or its worker shuts down."""
-        if self._backend is not None:
-            self._backend.cancel()
+        self._cancel()
 
 
-def _hooks(operator: StageBaseOperator, context: Context) -> Any:
+def make_hooks(operator: StageBaseOperator, context: Context) -> Hooks:
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.operators._trigger_run import run_workflow
 
