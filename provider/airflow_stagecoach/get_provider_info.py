@@ -22,10 +22,22 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [
-            {"integration-name": "Stagecoach", "python-modules": ["airflow_stagecoach.operators"]},
+            {
+                "integration-name": "Stagecoach",
+                "python-modules": [
+                    "airflow_stagecoach.operators.gate",
+                    "airflow_stagecoach.operators.slot",
+                    "airflow_stagecoach.operators.stage",
+                    "airflow_stagecoach.operators.trigger",
+                    "airflow_stagecoach.operators.wrapped",
+                ],
+            },
         ],
         "triggers": [
-            {"integration-name": "Stagecoach", "python-modules": ["airflow_stagecoach.triggers"]},
+            {
+                "integration-name": "Stagecoach",
+                "python-modules": ["airflow_stagecoach.triggers.dag_run", "airflow_stagecoach.triggers.slot"],
+            },
         ],
         "cli": ["airflow_stagecoach.cli.airflow_commands.get_commands"],
         "config": {

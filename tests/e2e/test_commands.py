@@ -53,7 +53,8 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> LocalAirflow:
     dags = root / "dags"
     dags.mkdir()
     (dags / "two.yaml").write_text(TWO)
-    (dags / "bad.yaml").write_text(TWO.replace("command-", "bad-").replace("bash:", "bsah:"))
+    bad = TWO.replace("command-", "bad-").replace("bash: echo", "bsah: false")
+    (dags / "bad.yaml").write_text(bad)
     found = LocalAirflow(root / "home", dags)
     found.migrate()
     return found
@@ -63,7 +64,7 @@ def test_dags_test(idle: LocalAirflow) -> None:
     done = run_airflow(idle, "dags", "test", "command-two")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "the two" in done.stdout + done.stderr
-    assert "the one" not in done.stdout + done.stderr
+    assert "echo the one" not in done.stdout + done.stderr
 
 
 def test_tasks_test(idle: LocalAirflow) -> None:
