@@ -199,7 +199,7 @@ class _Check:
             return
         self._ids(job, stages, path, nested=depth > 0)
         for index, stage in enumerate(stages):
-            own = self.scopes.stages(job, stages[:index], stages[index + 1 :])
+            own = self.scopes.stages(job, stages[:index], stages[index:])
             inner = within(scope, stages=joined(scope.contexts.get("stages"), own) if depth else own)
             self._stage(job, stage, inner, (*path, index), depth)
 

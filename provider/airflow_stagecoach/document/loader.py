@@ -184,15 +184,14 @@ def _load_part(
 ) -> WorkflowPlan | None:
     from airflow_stagecoach.document.checks import check_workflow
     from airflow_stagecoach.document.planner import plan_workflow
+    from airflow_stagecoach.document.problems import Problem
 
     value = part.value
     problems: list[Problem] = []
     if part.name is not None:
         if isinstance(value.get("name"), str) and value["name"] != part.name:
             message = f"the name of this workflow is its key, '{part.name[:60]}'"
-            diagnostics.append(
-                _at(source, part.document, (*part.path, "name"), "bad-name", message, "remove `name`")
-            )
+            problems.append(Problem("bad-name", message, (*part.path, "name"), "remove `name`"))
         line = source.lines.get(id(value), 1)
         value = {**value, "name": part.name}
         source.lines[id(value)] = line

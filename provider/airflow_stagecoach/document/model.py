@@ -86,6 +86,11 @@ class Faults:
             self.add_all(error, *path)
         return None
 
+    def meant(self, key: str) -> bool:
+        """Whether a hint already says that ``key`` was meant: then it is misspelt, not missing."""
+        hints = {(detail["type"].context or {}).get("hint") for detail in self._details}
+        return bool(hints & {f"did you mean '{key}'?", f"write {key}"})
+
     def raise_any(self) -> None:
         """Raise all faults noted, if there are any."""
         if self._details:
@@ -146,7 +151,7 @@ class Model(BaseModel, metaclass=_Construct):
         faults = Faults()
         clean, seen = cls._take_keys(data, faults, written=context is not None)
         for name, alias in _required(cls).items():
-            if name not in seen:
+            if name not in seen and not faults.meant(alias):
                 faults.add(fault("missing-key", f"{article(cls.noun)} needs '{alias}'", on_key=True))
         model: Self | None = None
         try:
@@ -218,5 +223,7 @@ def _required(cls: type[Model]) -> dict[str, str]:
 
 
 def article(noun: str) -> str:
-    """``a job``, ``an empty stage``."""
+    """``a job``, ``an empty stage``, ``defaults``."""
+    if noun.endswith("s"):
+        return noun
     return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -138,7 +138,7 @@ class Scopes:
         return Scope(contexts, unavailable=unavailable, status=status)
 
     def stages(self, job: Job, earlier: Sequence[Stage], later: Sequence[Stage]) -> Shape:
-        """``stages``: the earlier ones of the list; later ones exist, but not yet."""
+        """``stages``: the earlier ones of the list; the own one and later ones exist, but not yet."""
         if ("jobs", job.id, "stages") in self._damaged:
             return Kind.ANYTHING
         ids = stage_ids([*earlier, *later])
@@ -148,7 +148,11 @@ class Scopes:
             {name: record for name in before if "${{" not in name},
             noun="stage",
             closed=not any("${{" in name for name in before),
-            unavailable={name: "it runs later" for name in after if name not in before},
+            unavailable={
+                name: "it runs later" if place else "it is this stage itself"
+                for place, name in enumerate(after)
+                if name not in before
+            },
         )
 
     def matrix(self, job: Job) -> Shape:

@@ -103,12 +103,12 @@ class Stage(Model):
     def unknown_key(cls, key: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
         """Message and hint for a key that this kind does not have; another kind may have it."""
         from airflow_stagecoach.document.simple_stages import EmptyStage
-        from airflow_stagecoach.document.stages import KINDS
+        from airflow_stagecoach.document.stages import KINDS, STAGE_MODELS
 
         norm = key.replace("_", "-")
         noun = article(cls.noun)
         habit = STAGE_HABITS.get(norm)
-        others = [other for other in KINDS.values() if norm in other.keys()]  # noqa: SIM118 - a method, not a dict
+        others = [other for other in STAGE_MODELS if norm in other.keys()]  # noqa: SIM118 - a method, not a dict
         message = f"unknown key '{key}' in {noun}"
         if norm in KINDS and cls is EmptyStage:
             return message, None

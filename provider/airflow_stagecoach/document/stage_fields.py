@@ -7,7 +7,7 @@ import re
 import textwrap
 from typing import Annotated, Any
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
 
 from airflow_stagecoach.document.diagnostics import found
 from airflow_stagecoach.document.durations import MAX_SECONDS
@@ -48,22 +48,22 @@ def sleep_value(value: Any) -> float | str:
     return duration_value(value)
 
 
-def source_value(value: Any) -> str:
-    """Python source; a block that is indented as a whole is moved to the left."""
-    text = text_value(value)
-    if not text.strip():
-        raise fault("empty-value", "expected Python code, found an empty text")
-    first = next(line for line in text.splitlines() if line.strip())
-    return textwrap.dedent(text) if first[:1].isspace() else text
+def source_value(value: Any, info: ValidationInfo) -> str:
+    """Python source; given in Python, a block that is indented as a whole is moved to the left."""
+    return _code(value, info, "Python code")
 
 
-def script_value(value: Any) -> str:
-    """A shell script; a block that is indented as a whole is moved to the left."""
+def script_value(value: Any, info: ValidationInfo) -> str:
+    """A shell script; given in Python, a block that is indented as a whole is moved to the left."""
+    return _code(value, info, "a script")
+
+
+def _code(value: Any, info: ValidationInfo, what: str) -> str:
     text = text_value(value)
     if not text.strip():
-        raise fault("empty-value", "expected a script, found an empty text")
-    first = next(line for line in text.splitlines() if line.strip())
-    return textwrap.dedent(text) if first[:1].isspace() else text
+        raise fault("empty-value", f"expected {what}, found an empty text")
+    # YAML removes the indentation of a block itself, and positions count from what it gives.
+    return text if info.context is not None else textwrap.dedent(text)
 
 
 def uses_value(value: Any) -> str:

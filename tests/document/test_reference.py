@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_stagecoach.document.json_schema import json_schema
+from airflow_stagecoach.document.reference import reference
+
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
+AGAIN = "run: python -m airflow_stagecoach.document.reference docs"
+
+
+def test_the_committed_reference_is_up_to_date() -> None:
+    assert (DOCS / "reference.md").read_text(encoding="utf-8") == reference(), AGAIN
+
+
+def test_the_committed_schema_is_up_to_date() -> None:
+    assert json.loads((DOCS / "workflow.schema.json").read_text(encoding="utf-8")) == json_schema(), AGAIN
+
+
+def valid(document: Any) -> bool:
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    result: bool = jsonschema.Draft202012Validator(json_schema()).is_valid(document)
+    return result
+
+
+JOB: dict[str, Any] = {"stages": [{"bash": "x"}]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"name": "a", "type": "Workflow", "jobs": {}},
+        {"name": "a", "desc": None, "on": None, "jobs": {"j": JOB}, "x-held": {"a": 1}},
+        {"a": {"type": "Workflow", "jobs": {"j": JOB}}, "x-held": 5},
+        {
+            "name": "a",
+            "jobs": {"j": {"stages": [{"foreach": [1], "stages": [{"echo": "x"}]}], "retry": {"max": 1}}},
+        },
+    ],
+)
+def test_the_schema_accepts(document: Any) -> None:
+    assert valid(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "Workflow", "jobs": {}},
+        {"name": "a", "jobs": {"j": {"stages": []}}},
+        {"name": "a", "jobs": {"j": {**JOB, "env": None}}},
+        {"name": "a", "jobs": {"j": {**JOB, "steps": []}}},
+        {"name": "a", "jobs": {"j": {"stages": [{"bash": "x", "run": "y"}]}}},
+        {"name": "a", "jobs": {"j": {"stages": [{"bahs": "x"}]}}},
+        {"a": {"jobs": {"j": {"stages": 5}}}},
+    ],
+)
+def test_the_schema_refuses(document: Any) -> None:
+    assert not valid(document)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_schema_accepts_every_example(path: Path) -> None:
+    for document in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader):
+        assert isinstance(document, dict)
+    from airflow_stagecoach.document.source import read
+
+    for part in read(path.read_bytes(), path.name).documents:
+        assert valid(part.value)
