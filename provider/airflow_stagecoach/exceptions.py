@@ -9,9 +9,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowException
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.engine.contract import Error
 
 
 class StagecoachError(AirflowException):
@@ -26,9 +29,9 @@ class StageFailed(StagecoachError):
         one ``exit_code``, ``signal``, ``classes``
     """
 
-    def __init__(self, message: str, error: dict[str, Any] | None = None) -> None:
+    def __init__(self, message: str, error: Error | None = None) -> None:
         super().__init__(message)
-        self.error = error or {"type": "StageFailed", "message": message}
+        self.error: Error = error or {"type": "StageFailed", "message": message}
 
 
 class StageConfigError(StagecoachError):

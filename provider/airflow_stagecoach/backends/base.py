@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine import Hooks
+    from airflow_stagecoach.engine.contract import Result, Unit
 
 
 class Backend(ABC):
@@ -24,7 +25,7 @@ class Backend(ABC):
         self.config = config or {}
 
     @abstractmethod
-    def run(self, unit: dict[str, Any], hooks: Hooks) -> dict[str, Any]:
+    def run(self, unit: Unit, hooks: Hooks) -> Result:
         """Run a unit to its end.
 
         :param unit: see ``docs/architecture.md``, "The unit and its result"

@@ -9,6 +9,7 @@ from airflow_stagecoach.engine import Runner
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine import Hooks
+    from airflow_stagecoach.engine.contract import Result, Unit
 
 
 class LocalBackend(Backend):
@@ -20,7 +21,7 @@ class LocalBackend(Backend):
         super().__init__(config)
         self._runner: Runner | None = None
 
-    def run(self, unit: dict[str, Any], hooks: Hooks) -> dict[str, Any]:
+    def run(self, unit: Unit, hooks: Hooks) -> Result:
         self._runner = Runner(unit, hooks)
         return self._runner.run()
 

@@ -15,9 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Settings of the user's Airflow that must not reach a private one; connections and variables may.
 _FOREIGN = ("AIRFLOW__", "AIRFLOW_HOME", "AIRFLOW_CONFIG", "_AIRFLOW")
@@ -77,7 +80,7 @@ def _migrated_database() -> Path:
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / f"{name}.lock", "w")  # noqa: SIM115  # held until the database is there
+        lock = open(folder / f"{name}.lock", "w")  # held until the database is there
     except OSError:
         # No place to keep it: make one for this run alone.
         return _migrate(Path(tempfile.mkdtemp(prefix="stagecoach-home-")))
@@ -94,7 +97,7 @@ def _migrated_database() -> Path:
 def _migrate(home: Path) -> Path:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
     (home / "dags").mkdir()
-    done = subprocess.run(  # noqa: S603  # our own interpreter and arguments
+    done = subprocess.run(  # our own interpreter and arguments
         [sys.executable, "-m", "airflow", "db", "migrate"],
         env={**environment, **_settings(home)},
         stdout=subprocess.PIPE,

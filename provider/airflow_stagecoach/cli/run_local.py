@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.cli.run_home import private_home
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
     from airflow_stagecoach.document.plan import WorkflowPlan
     from airflow_stagecoach.operators._references import Path as ReferencePath
 
@@ -43,14 +44,14 @@ def run_plan(
         session = Session(siblings, file, answers)
         _local.session = session
         try:
-            with redirect_stdout(_Lines(session)):  # type: ignore[type-var]  # it is stream enough for print()
+            with redirect_stdout(_Lines(session)):
                 return session.run(plan, params)
         finally:
             _local.session = None
 
 
 class Session:
-    """Runs workflows one in another; what :class:`airflow_stagecoach.operators._local.LocalSession` asks for."""
+    """Runs workflows one in another, for :class:`airflow_stagecoach.operators._local.LocalSession`."""
 
     def __init__(self, plans: Iterable[WorkflowPlan], file: Path, answers: Mapping[str, bool]) -> None:
         self._plans = {plan["dag_id"]: plan for plan in plans}

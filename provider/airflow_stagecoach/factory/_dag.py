@@ -40,7 +40,7 @@ def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) 
         arguments["dag_display_name"] = plan["name"]
     for key in ("start_date", "end_date"):
         if key in plan:
-            arguments[key] = moment(plan[key])  # type: ignore[literal-required]  # both are keys of the plan
+            arguments[key] = moment(plan[key])
     if "max_active_runs" in plan:
         arguments["max_active_runs"] = plan["max_active_runs"]
     if "timeout" in plan:

@@ -19,7 +19,6 @@ for gates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,8 @@ from airflow.sdk import TaskGroup
 from airflow_stagecoach.operators._run import ALL_STAGES, GATE, SLOT, START, is_one_task, task_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow.sdk import BaseOperator
 
     from airflow_stagecoach.document.plan import JobPlan, StagePlan, WorkflowPlan
@@ -71,7 +72,7 @@ class Graph:
             self.results[job["id"]] = JobGroup(self, job).build()
         if self._hides_failures():
             end = EmptyOperator(task_id="__run__", task_display_name="run result", trigger_rule="none_failed")
-            list(self.results.values()) >> end  # type: ignore[operator]  # Airflow defines list >> task
+            list(self.results.values()) >> end
 
     def _hides_failures(self) -> bool:
         """Whether a failed job could end in a successful run: some job may run after a failure."""
@@ -81,7 +82,7 @@ class Graph:
         )
 
     def can_be_skipped(self, job_id: str) -> bool:
-        """Whether a job may end skipped: by its ``if``, its rule, an empty matrix, its stages or its needs."""
+        """Whether a job may end skipped: by its ``if``, rule, empty matrix, stages or needs."""
         if job_id not in self._skippable:
             job = self.jobs[job_id]
             strategy = job.get("strategy")
@@ -181,7 +182,8 @@ class JobGroup:
     # -- before the stages ------------------------------------------------------------------
 
     def _anchor(self) -> BaseOperator | None:
-        job, strategy = self.job, self.strategy or {}
+        job = self.job
+        strategy: Any = self.strategy or {}
         computed = "matrix" in strategy or isinstance(strategy.get("max_parallel"), str)
         if "condition" in job or computed or self.skip_after_skipped:
             from airflow_stagecoach.operators.gate import GateOperator
@@ -199,7 +201,7 @@ class JobGroup:
             return None
         else:
             anchor = EmptyOperator(task_id=START, task_display_name="start", trigger_rule=self.rule)
-        self.needs >> anchor  # type: ignore[operator]  # Airflow defines list >> task
+        self.needs >> anchor
         return anchor
 
     def _first_stage_is_anchor(self) -> bool:
@@ -211,8 +213,9 @@ class JobGroup:
         from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput, MappedArgument
         from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
-        strategy = self.strategy or {}
-        legs = strategy["legs"] if "legs" in strategy else anchor.output  # type: ignore[union-attr, typeddict-item]  # a run-time matrix has a gate
+        strategy: Any = self.strategy
+        gate: Any = anchor
+        legs = strategy.get("legs") if "legs" in strategy else gate.output
         mapped = DictOfListsExpandInput({"matrix": legs})
         # The inner group adds nothing to task ids: a stage is `job.stage` with or without a matrix.
         with MappedTaskGroup("legs", prefix_group_id=False, expand_input=mapped):
@@ -229,7 +232,7 @@ class JobGroup:
         before: list[BaseOperator] = [anchor] if anchor is not None and dynamic else []
         if self.strategy is not None and "max_parallel" in self.strategy:
             slot = self._slot(matrix, anchor, rule)
-            [*always, *before] >> slot  # type: ignore[operator]  # Airflow defines list >> task
+            [*always, *before] >> slot
             before = [slot]
         for position, stage in enumerate(self._tasks()):
             judges = position > 0 and _judges(stage)
@@ -241,7 +244,7 @@ class JobGroup:
                 task = self._stage(stage, position, matrix, self.rule)
                 if self.needs:
                     always = [task]  # it is the anchor of the stages after it
-            upstream >> task  # type: ignore[operator]  # Airflow defines list >> task
+            upstream >> task
             # A stage that runs after a failure does not tell whether there was one.
             before = [*before, task] if judges else [task]
             self.stages.append(task)
@@ -261,7 +264,7 @@ class JobGroup:
     def _slot(self, matrix: Any, anchor: BaseOperator | None, rule: str) -> BaseOperator:
         from airflow_stagecoach.operators.slot import SlotOperator
 
-        limit = (self.strategy or {}).get("max_parallel")
+        limit = self.strategy.get("max_parallel") if self.strategy is not None else None
         prefix = self.job["id"]
         return SlotOperator(
             task_id=f"{prefix}.{SLOT}",
@@ -330,7 +333,7 @@ class JobGroup:
 
     def _result(self, over: list[BaseOperator], task_id: str = "__result__") -> BaseOperator:
         result = EmptyOperator(task_id=task_id, task_display_name="result", trigger_rule=_NF1)
-        over >> result  # type: ignore[operator]  # Airflow defines list >> task
+        over >> result
         return result
 
     def _late_result(self) -> BaseOperator:
@@ -342,15 +345,15 @@ class JobGroup:
         """
         verdict = self._result(self.stages, "__verdict__")
         ready = EmptyOperator(task_id="__ready__", task_display_name="all legs done", trigger_rule="all_done")
-        self.stages >> ready  # type: ignore[operator]  # Airflow defines list >> task
+        self.stages >> ready
         settled = EmptyOperator(task_id="__settled__", task_display_name="settled", trigger_rule="all_failed")
         ready >> settled
         result = EmptyOperator(task_id="__result__", task_display_name="result", trigger_rule="one_success")
-        [verdict, settled] >> result  # type: ignore[operator]  # Airflow defines list >> task
+        [verdict, settled] >> result
         return result
 
     def _tolerated(self, result: BaseOperator, anchor: BaseOperator | None) -> BaseOperator:
-        """``continue-on-error``: a failure counts as success; skipped and never started stay what they are."""
+        """``continue-on-error``: a failure counts as success, and only a failure."""
         tolerated = EmptyOperator(
             task_id="__tolerated__", task_display_name="continue on error", trigger_rule="none_skipped"
         )
@@ -358,7 +361,7 @@ class JobGroup:
         if anchor is None:
             return tolerated
         end = EmptyOperator(task_id="__end__", task_display_name="end", trigger_rule="all_success")
-        [anchor, tolerated] >> end  # type: ignore[operator]  # Airflow defines list >> task
+        [anchor, tolerated] >> end
         return end
 
 

@@ -33,9 +33,10 @@ def schedule(plan: SchedulePlan | None) -> Any:
 
         return DeltaTriggerTimetable(timedelta(seconds=plan["every"]))
     if "at" in plan:
+        import pendulum
         from airflow.sdk import EventsTimetable
 
-        return EventsTimetable(event_dates=[moment(text) for text in plan["at"]])
+        return EventsTimetable(event_dates=[pendulum.instance(moment(text)) for text in plan["at"]])
     if plan.get("continuous"):
         return "@continuous"
     return None

@@ -5,10 +5,11 @@ Secrets are masked in every log before they are handed on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from airflow_stagecoach.document.plan import WorkflowPlan
 
 
@@ -16,7 +17,7 @@ def params(context: Mapping[str, Any], workflow: WorkflowPlan | None) -> dict[st
     """The run's params, typed as the workflow declares them (dates become dates)."""
     given = context.get("params") or {}
     values = {name: given[name] for name in given}
-    declared = (workflow or {}).get("params")
+    declared = workflow.get("params") if workflow is not None else None
     if not declared:
         return values
     from airflow_stagecoach.document.params import coerce

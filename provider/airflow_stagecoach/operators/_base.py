@@ -63,7 +63,7 @@ class StageBaseOperator(BaseOperator):
         self,
         *,
         stage: StageSpec | Stage | Mapping[str, Any],
-        matrix: dict[str, Any] | None = None,
+        matrix: Any = None,
         env: Sequence[dict[str, Any]] = (),
         workflow: WorkflowPlan | None = None,
         job: JobPlan | None = None,
@@ -129,14 +129,14 @@ class StageBaseOperator(BaseOperator):
         """
         self._spec: StageSpec = self.stage
         self._jinja_env = jinja_env
-        if hasattr(self.matrix, "resolve"):
-            self.matrix = self.matrix.resolve(context)
+        if self.matrix is not None and not isinstance(self.matrix, Mapping):
+            self.matrix = self.matrix.resolve(context)  # Airflow's stand-in inside a mapped group
         self._apply_job_timeout(context)
         self.stage = self._shown(context)
 
     def _apply_job_timeout(self, context: Context) -> None:
         """Shorten this try to what is left of the job's ``timeout``, counted from the leg's first stage."""
-        limit = (self.job or {}).get("timeout")
+        limit = self.job.get("timeout") if self.job is not None else None
         run = self._workflow_run(context)
         if limit is None or run is None or self.job is None:
             return
@@ -215,8 +215,7 @@ class StageBaseOperator(BaseOperator):
     @property
     def document_dir(self) -> str | None:
         """Folder of the document (or of the DAG file)."""
-        fileloc = self.dag.fileloc if self.has_dag() else None
-        return os.path.dirname(fileloc) if fileloc else None
+        return os.path.dirname(self.dag.fileloc) if self.dag.fileloc else None
 
     # -- outcome ----------------------------------------------------------------------------
 
@@ -256,7 +255,8 @@ class StageBaseOperator(BaseOperator):
 
     def _announce_failure(self, context: Context, error: BaseException) -> None:
         run = self._workflow_run(context)
-        if run is None or self.job is None or not (self.job.get("strategy") or {}).get("fail_fast"):
+        strategy = self.job.get("strategy") if self.job is not None else None
+        if run is None or self.job is None or strategy is None or not strategy.get("fail_fast"):
             return
         policy = self.retry_policy
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_stagecoach.operators._run import SLOT, task_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from airflow_stagecoach.document.plan import JobPlan
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,14 @@ class FailFast:
 
     def __init__(self, job: JobPlan | None, ti: Any) -> None:
         self._ti = ti
-        strategy = (job or {}).get("strategy") or {}
-        self._on = bool(strategy.get("fail_fast")) and ti.map_index is not None and ti.map_index >= 0
-        self._task_ids = [f"{job['id']}.{name}" for name in task_ids(job)] if self._on and job else []
-        self._slot = f"{job['id']}.{SLOT}" if self._on and job and "max_parallel" in strategy else None
+        strategy = job.get("strategy") if job is not None else None
+        self._task_ids: list[str] = []
+        self._slot: list[str] = []
+        self._on = False
+        if job is not None and strategy is not None and strategy.get("fail_fast"):
+            self._on = ti.map_index is not None and ti.map_index >= 0
+            self._task_ids = [f"{job['id']}.{name}" for name in task_ids(job)]
+            self._slot = [f"{job['id']}.{SLOT}"] if "max_parallel" in strategy else []
 
     def _failed(self) -> bool:
         count = self._ti.get_ti_count(
@@ -102,9 +107,13 @@ class FailFast:
         from airflow.sdk.execution_time.comms import SkipDownstreamTasks
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-        names = [*([self._slot] if self._slot else ()), *self._task_ids]
         # Never the own leg: its later stages are upstream_failed, which this would overwrite.
-        tasks = [(name, index) for name in names for index in range(legs) if index != self._ti.map_index]
+        tasks: list[str | tuple[str, int]] = [
+            (name, index)
+            for name in (*self._slot, *self._task_ids)
+            for index in range(legs)
+            if index != self._ti.map_index
+        ]
         try:
             SUPERVISOR_COMMS.send(SkipDownstreamTasks(tasks=tasks))
         except Exception as failure:  # the looks of the other legs still stop them

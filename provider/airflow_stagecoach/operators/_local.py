@@ -7,8 +7,10 @@ trigger of another DAG and waits for ever on an approval, so operators ask the
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 
 class LocalSession(Protocol):

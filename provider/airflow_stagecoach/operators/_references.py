@@ -8,11 +8,13 @@ fetched.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach import expressions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Path = tuple[str | None, ...]
 

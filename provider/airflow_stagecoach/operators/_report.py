@@ -18,7 +18,8 @@ _STATE_OF_RESULT = {FAILURE: "failed"}
 def report(run: WorkflowRun) -> dict[str, Any]:
     """Results and outputs of every job.
 
-    :return: ``{"state": "success|failed|skipped", "jobs": {id: {"result", "state", "outputs", "stages" | "legs"}}}``
+    :return: ``{"state", "jobs": {id: {"result", "state", "outputs", "stages" or "legs"}}}``; the state is
+        success, failed or skipped
     """
     jobs = {job_id: _job(run, job_id) for job_id in run.jobs}
     return {"state": run_state(run), "jobs": jobs}

@@ -7,7 +7,10 @@ skipped when its ``if`` is false or all its stages were skipped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 #: Results, in GitHub Actions' words; ``upstream_failed`` is Airflow's.
 SUCCESS, FAILURE, SKIPPED, UPSTREAM_FAILED = "success", "failure", "skipped", "upstream_failed"

@@ -6,7 +6,6 @@ One place holds the rules; where states and outputs come from is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_stagecoach import expressions
@@ -20,6 +19,8 @@ from airflow_stagecoach.operators._results import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from airflow_stagecoach.document.plan import JobPlan, StagePlan, WorkflowPlan
     from airflow_stagecoach.operators._references import Path
 
@@ -143,12 +144,13 @@ class WorkflowRun:
         """Result of one leg; ``index`` is ``None`` for a job without a matrix."""
         job = self.jobs[job_id]
         result = stages_result(self.stage_state(job_id, stage, index) for stage in job["stages"])
-        if (job.get("strategy") or {}).get("fail_fast") and self._was_cancelled(job_id, index, result):
+        strategy = job.get("strategy")
+        if strategy is not None and strategy.get("fail_fast") and self._was_cancelled(job_id, index, result):
             return CANCELLED
         return result
 
     def _was_cancelled(self, job_id: str, index: int | None, result: str | None) -> bool:
-        """Whether ``fail-fast`` stopped a leg: another one failed, and stages without an ``if`` are skipped."""
+        """Whether ``fail-fast`` stopped a leg: another failed, and stages without an ``if`` are skipped."""
         if result not in (SUCCESS, SKIPPED):
             return False
         stages = self.jobs[job_id]["stages"]

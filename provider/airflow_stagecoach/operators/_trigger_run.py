@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from airflow_stagecoach.operators._report import report
 from airflow_stagecoach.operators._run import WorkflowRun
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_stagecoach.document.plan import WorkflowPlan
 
 #: States in which a DAG run stays.
@@ -113,16 +114,16 @@ def find_plan(ti: Any, dag_id: str) -> WorkflowPlan | None:
 
 def coerced(plan: WorkflowPlan | None, params: dict[str, Any]) -> dict[str, Any]:
     """Params as the child's types want them: a text from an expression becomes a number where it must."""
-    declared = (plan or {}).get("params")
+    declared = plan.get("params") if plan is not None else None
     values = dict(params)
-    if declared:
+    if plan is not None and declared:
         from airflow_stagecoach.document.params import ParamError, coerce
 
         for name in values.keys() & declared.keys():
             try:
                 values[name] = coerce(declared[name], values[name])
             except ParamError as error:
-                raise StageConfigError(f"param {name!r} of {plan['dag_id']!r}: {error}") from None  # type: ignore[index]  # declared is not empty, so there is a plan
+                raise StageConfigError(f"param {name!r} of {plan['dag_id']!r}: {error}") from None
     plain: dict[str, Any] = json.loads(json.dumps(values, default=_json_value))
     return plain
 

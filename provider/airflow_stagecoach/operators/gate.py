@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -15,6 +14,8 @@ from airflow_stagecoach.operators._results import FAILURE, SKIPPED, SUCCESS, UPS
 from airflow_stagecoach.operators._run import WorkflowRun
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from airflow.sdk import Context
 
     from airflow_stagecoach.document.plan import JobPlan, StrategyPlan, WorkflowPlan
@@ -58,8 +59,8 @@ class GateOperator(BaseOperator):
             skipped = [name for name in self.job.get("needs", ()) if run.result(name) == SKIPPED]
             if skipped:
                 raise AirflowSkipException(f"Skipped before this job: {', '.join(skipped)}")
-        strategy = self.job.get("strategy", {})
-        dynamic = {key: strategy[key] for key in ("matrix", "include", "exclude") if key in strategy}  # type: ignore[literal-required]  # keys of the TypedDict, checked above
+        strategy: Any = self.job.get("strategy", {})
+        dynamic = {key: strategy[key] for key in ("matrix", "include", "exclude") if key in strategy}
         limit = strategy.get("max_parallel")
         condition = self.job.get("condition")
         layers = [self.workflow.get("env") or {}, self.job.get("env") or {}]

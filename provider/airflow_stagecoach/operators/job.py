@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_stagecoach.document.plan import JobPlan
+    from airflow_stagecoach.engine.contract import Unit
 
 
 class JobStagesOperator(StageOperator):
@@ -43,12 +44,12 @@ class JobStagesOperator(StageOperator):
             return outputs
         if result["state"] == "skipped":
             raise AirflowSkipException("Every stage was skipped")
-        failed = next(
+        name, error = next(
             (name, stage["error"]) for name, stage in result["stages"].items() if stage["state"] == "failed"
         )
-        raise StageFailed(f"Stage {failed[0]!r} failed: {failed[1]['message']}", failed[1])
+        raise StageFailed(f"Stage {name!r} failed: {error['message'] if error else ''}", error)
 
-    def _unit(self, context: Context) -> dict[str, Any]:
+    def _unit(self, context: Context) -> Unit:
         unit = super()._unit(context)
         (whole,) = unit["stages"]
         return {**unit, "stages": whole["stages"], "enforce_timeouts": True, "enforce_retries": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
@@ -42,7 +42,7 @@ class StageRetryPolicy(RetryPolicy):
             if context is None
             else f"{context['run_id']}/{context['ti'].task_id}/{context['ti'].map_index}"
         )
-        rng = random.Random(f"{place}/{try_number}")  # noqa: S311 - spreads load, guards nothing
+        rng = random.Random(f"{place}/{try_number}")
         return RetryDecision.retry(timedelta(seconds=delay_before(self.plan, number, rng)))
 
     def repeats(self, exception: BaseException) -> bool:
@@ -75,10 +75,10 @@ def retry_arguments(plan: RetryPlan | None) -> dict[str, Any]:
 
 
 def failure(exception: BaseException) -> Error:
-    """An exception in the shape of an engine's error, for :func:`airflow_stagecoach.engine.retry.may_retry`."""
+    """An exception in the shape of an engine's error."""
     error = getattr(exception, "error", None)
-    if isinstance(error, dict):
-        return error
+    if error is not None:
+        return cast("Error", error)
     classes = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(exception).__mro__[:-1]]
     kind = "TimedOut" if type(exception).__name__ == "AirflowTaskTimeout" else type(exception).__name__
     return {"type": kind, "message": str(exception), "classes": classes}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_stagecoach.backends.base import Backend
     from airflow_stagecoach.document.plan import RunsOnPlan
     from airflow_stagecoach.engine import Hooks
+    from airflow_stagecoach.engine.contract import Modules, Result, StageResult, Unit
 
 
 class StageOperator(StageBaseOperator):
@@ -41,7 +42,7 @@ class StageOperator(StageBaseOperator):
             (stage,) = result["stages"].values()
             return _outputs(context["ti"], stage)
 
-    def _run_unit(self, unit: dict[str, Any], hooks: Hooks) -> dict[str, Any]:
+    def _run_unit(self, unit: Unit, hooks: Hooks) -> Result:
         runs_on = self.runs_on or {"type": "local"}
         self._backend = get_backend(runs_on["type"], runs_on.get("with_"))
         return self._backend.run(unit, hooks)
@@ -50,7 +51,7 @@ class StageOperator(StageBaseOperator):
         if self._backend is not None:
             self._backend.cancel()
 
-    def _unit(self, context: Context) -> dict[str, Any]:
+    def _unit(self, context: Context) -> Unit:
         return {
             "stages": [self._rendered_spec(context)],
             "env": [self._render_jinja(layer, context) for layer in self.env],
@@ -75,7 +76,7 @@ class StageOperator(StageBaseOperator):
             parts.append(str(ti.map_index))
         return os.path.join(base, *map(folder_name, parts))
 
-    def _modules(self) -> dict[str, list[str]]:
+    def _modules(self) -> Modules:
         """Where ``uses:`` looks for functions: beside the document, the dags folder, configured packages."""
         from airflow.sdk.configuration import conf
 
@@ -109,18 +110,17 @@ def make_hooks(operator: StageBaseOperator, context: Context) -> Hooks:
     return Hooks(log=log, trigger=trigger)
 
 
-def _outputs(ti: Any, stage: dict[str, Any]) -> dict[str, Any]:
+def _outputs(ti: Any, stage: StageResult) -> dict[str, Any]:
     """A stage result as Airflow sees it: outputs, or the exception that gives the right state."""
     if stage["state"] == "success":
         outputs: dict[str, Any] = stage["outputs"]
         return outputs
     if stage["state"] == "skipped":
-        raise AirflowSkipException((stage.get("error") or {}).get("message") or "Skipped")
-    error = stage.get("error") or {}
-    message = error.get("message") or "The stage failed"
+        raise AirflowSkipException(stage["error"]["message"] if stage["error"] else "Skipped")
+    error = stage["error"] or {"type": "StageFailed", "message": "The stage failed"}
     if stage["outputs"]:
         # Partial results of a nested stage stay visible: a failed task returns nothing.
         ti.xcom_push(key="return_value", value=stage["outputs"])
-    if error.get("type") == "AirflowFailException":
-        raise AirflowFailException(message)
-    raise StageFailed(message, error)
+    if error["type"] == "AirflowFailException":
+        raise AirflowFailException(error["message"])
+    raise StageFailed(error["message"], error)

@@ -59,6 +59,7 @@ class TriggerStageOperator(StageBaseOperator):
             method_name="resume",
             kwargs={"dag_id": dag_id, "run_id": run_id, "params": params},
         )
+        raise AssertionError("defer() does not return")
 
     def resume(
         self, context: Context, event: dict[str, Any], dag_id: str, run_id: str, params: dict[str, Any]

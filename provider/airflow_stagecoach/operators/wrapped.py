@@ -7,7 +7,6 @@ runs, so a document that names it loads without it.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from getpass import getuser
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +22,8 @@ from airflow_stagecoach.operators._base import StageBaseOperator
 from airflow_stagecoach.operators._outputs import declared_outputs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import Context
 
 #: Arguments that the stage decides itself, with the key of the stage that does.
@@ -108,13 +109,14 @@ class OperatorStageOperator(StageBaseOperator):
 
     def _call(self, context: Context, action: Callable[[], Any]) -> dict[str, Any]:
         """Run a method of the inner operator as if it were the task."""
-        ti = context["ti"]
+        ti: Any = context["ti"]
+        inner: Any = self._inner
         outer = ti.task
-        context["task"] = ti.task = self._inner
+        context["task"] = ti.task = inner
         try:
             copied = contextvars.copy_context()
             # The safeguard lets a task run only its own execute().
-            copied.run(ExecutorSafeguard.tracker.set, self._inner)
+            copied.run(ExecutorSafeguard.tracker.set, inner)
             value = copied.run(action)
         finally:
             context["task"] = ti.task = outer
@@ -137,7 +139,7 @@ def _has_expression(value: Any) -> bool:
 
 
 def _import_operator(path: str) -> type[BaseOperator]:
-    from airflow.sdk.module_loading import import_string
+    from airflow.sdk._shared.module_loading import import_string
 
     try:
         class_ = import_string(path)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 class DagRunTrigger(BaseTrigger):
@@ -26,7 +28,7 @@ class DagRunTrigger(BaseTrigger):
     def __init__(
         self, dag_id: str, run_id: str, deadline: float | None = None, poll_interval: float = 2.0
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not type it
         self.dag_id = dag_id
         self.run_id = run_id
         self.deadline = deadline

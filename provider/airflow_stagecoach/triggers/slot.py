@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
 
 _FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
@@ -59,7 +61,7 @@ class LegSlotTrigger(BaseTrigger):
         gate: str | None = None,
         poll_interval: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not type it
         self.task_ids = task_ids
         self.limit = limit
         self.gate = gate
@@ -79,7 +81,7 @@ class LegSlotTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Give one event, which ends the task in the triggerer."""
-        ti = self.task_instance
+        ti: Any = self.task_instance
         limit = self.limit if self.limit is not None else await self._limit_of_gate()
         while not may_start(await self._states(), self.task_ids, ti.map_index, limit):
             await asyncio.sleep(self.poll_interval)
@@ -88,16 +90,16 @@ class LegSlotTrigger(BaseTrigger):
     async def _limit_of_gate(self) -> int:
         from airflow.sdk.bases.xcom import BaseXCom
 
-        ti = self.task_instance
-        value = await sync_to_async(BaseXCom.get_one)(
-            key="max_parallel", dag_id=ti.dag_id, task_id=self.gate, run_id=ti.run_id, map_index=-1
+        ti: Any = self.task_instance
+        value: Any = await sync_to_async(BaseXCom.get_one)(
+            key="max_parallel", dag_id=ti.dag_id, task_id=str(self.gate), run_id=ti.run_id, map_index=-1
         )
         return int(value)
 
     async def _states(self) -> dict[str, str | None]:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        ti = self.task_instance
+        ti: Any = self.task_instance
         poll = _polls.setdefault((ti.dag_id, ti.run_id, self.task_ids[0]), _Poll())
         async with poll.lock:
             if time.monotonic() - poll.read_at >= self.poll_interval:
