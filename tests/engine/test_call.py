@@ -304,7 +304,7 @@ def test_an_async_function_is_stopped_by_a_timeout(tasks: Path, in_thread: bool)
     found: list[Ran] = []
 
     def go() -> None:
-        spec = {"kind": "call", "uses": "tasks/later", "with": {"seconds": 4}, "timeout": 0.3}
+        spec = {"kind": "call", "uses": "tasks/later", "with": {"seconds": 1.5}, "timeout": 0.3}
         found.append(run(spec, document_dir=str(tasks), enforce_timeouts=True))
 
     if in_thread:
@@ -315,4 +315,4 @@ def test_an_async_function_is_stopped_by_a_timeout(tasks: Path, in_thread: bool)
         go()
     assert found[0].error["type"] == "TimedOut"
     if not in_thread:
-        assert found[0].seconds < 3
+        assert found[0].seconds < 1.3

@@ -425,6 +425,16 @@ class TestAllKinds:
         )
         assert paths == ["n/foreach.1/t", "n/foreach.1/t~2"]
 
+    def test_waiting_for_a_triggered_workflow_can_time_out(self) -> None:
+        def trigger(*_: Any) -> dict[str, Any]:
+            time.sleep(60)
+            return {"state": "success"}
+
+        ran = nest(
+            {"kind": "trigger", "trigger": "child", "timeout": 0.3}, trigger=trigger, enforce_timeouts=True
+        )
+        assert ran.error["type"] == "TimedOut"
+
     def test_without_a_trigger_hook(self) -> None:
         assert nest({"kind": "trigger", "trigger": "child"}).error["type"] == "TriggerUnavailable"
 

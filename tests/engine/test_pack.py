@@ -182,6 +182,23 @@ def test_a_signal_cancels_and_the_result_is_written(tmp_path: Path, app: str, nu
     assert not alive(pid)
 
 
+def test_no_text_breaks_the_result(app: str) -> None:
+    unit = {
+        "stages": named(
+            [python("raise ValueError('\\udcff \u00e9')"), empty(echo="\u00e9", **{"if": "always()"})]
+        )
+    }
+    done = subprocess.run(
+        [sys.executable, app, "-", "-"],
+        input=dump(unit).encode(),
+        capture_output=True,
+        timeout=60,
+        env={"PYTHONIOENCODING": "ascii"},
+    )
+    assert json.loads(done.stdout)["stages"]["s1"]["error"]["message"] == "\\udcff \u00e9"
+    assert b"\\xe9" in done.stderr
+
+
 def test_timeouts_are_enforced_inside(app: str) -> None:
     unit = {"stages": named([bash("sleep 60", timeout=0.3)])}
     done = subprocess.run(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import _thread
 import datetime
 import os
 import sys
@@ -359,6 +360,11 @@ def test_typed_values_keep_their_type() -> None:
 def test_vars_do_not_leak_between_stages() -> None:
     ran = run(python("x = 1"), python("x"))
     assert ran.stages["s2"]["error"]["type"] == "NameError"
+
+
+def test_code_that_forks_finds_no_threads() -> None:
+    before = _thread._count()
+    assert run(python("import _thread\ncount = _thread._count()")).outputs == {"count": before}
 
 
 class TestStopping:

@@ -5,12 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_stagecoach.engine.transport import dump, load
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none()

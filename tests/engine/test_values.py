@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_stagecoach.engine.errors import StorageError
@@ -23,12 +23,14 @@ plain = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(plain)
 def test_plain_values_stay_as_they_are(value: Any) -> None:
     assert storable(value) == value
     assert json.loads(json.dumps(storable(value))) == value
 
 
+@settings(max_examples=40)
 @given(plain)
 def test_a_view_is_an_equal_copy(value: Any) -> None:
     copy = view(value)

@@ -87,6 +87,11 @@ def test_without_deps_and_version_it_is_the_same_python() -> None:
     assert virtual("import sys\nv = sys.version_info[:2]", deps=[]).outputs["v"] == list(sys.version_info[:2])
 
 
+def test_maps_of_the_code_stay_maps() -> None:
+    value = {"$type": "date", "value": "2026-01-31"}
+    assert virtual(f"x = {value}", deps=[]).outputs == {"x": value}
+
+
 def test_failures_of_the_code_come_through() -> None:
     ran = virtual("raise FileNotFoundError('inside')", deps=[])
     assert ran.error["type"] == "FileNotFoundError"

@@ -6,6 +6,7 @@ Whatever waits asks its scope at least every :data:`TICK` seconds.
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from airflow_stagecoach.engine.errors import Cancelled, Interrupted, TimedOut
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
+    from typing import Callable, Iterator
 
 #: How often a wait looks whether it shall end, in seconds.
 TICK = 0.1
@@ -36,22 +38,35 @@ class Scope:
         self.limit = limit if limit is not None else 0.0
         self._deadline = None if limit is None else time.monotonic() + limit
         self._cancelled = False
+        #: Called when the scope is cancelled, for those who cannot keep asking.
+        self.listeners: list[Callable[[], None]] = []
 
     def cancel(self) -> None:
         """Stop everything in this scope. May be called from anywhere, more than once."""
         self._cancelled = True
+        for listener in list(self.listeners):
+            listener()
+
+    def lineage(self) -> Iterator[Scope]:
+        """Give this scope and those around it."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
+
+    def ends_by_itself(self) -> bool:
+        """Whether there is a deadline, of this scope or one around it."""
+        return any(scope._deadline is not None for scope in self.lineage())
 
     def pending(self) -> Interrupted | None:
         """Why this scope shall stop, or None. Of several timeouts the outermost counts."""
         found: Interrupted | None = None
-        scope: Scope | None = self
         now = time.monotonic()
-        while scope is not None:
+        for scope in self.lineage():
             if scope._cancelled:
                 return Cancelled("it was cancelled")
             if scope._deadline is not None and now >= scope._deadline:
                 found = TimedOut(scope)
-            scope = scope.parent
         return found
 
     def check(self) -> None:
@@ -80,6 +95,9 @@ class interruptible:  # noqa: N801 - used like a function: `with interruptible(s
     In the main thread a signal (SIGURG, which nobody else uses and which is
     harmless by default) breaks even a blocking call. In another thread the
     interpreter raises between two byte codes, so a blocking call returns first.
+
+    The thread that watches the clock starts only when there is a deadline or
+    when the scope is cancelled: code that forks finds a process without threads.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -89,6 +107,7 @@ class interruptible:  # noqa: N801 - used like a function: `with interruptible(s
         self._lock = threading.Lock()
         self._previous: Any = None
         self._by_signal = False
+        self._watching = False
 
     def __enter__(self) -> None:
         self._scope.check()
@@ -96,12 +115,17 @@ class interruptible:  # noqa: N801 - used like a function: `with interruptible(s
             self._previous = signal.signal(signal.SIGURG, self._on_signal)
             self._by_signal = True
         self._active = True
-        threading.Thread(target=self._watch, name="stagecoach-watch", daemon=True).start()
+        for scope in self._scope.lineage():
+            scope.listeners.append(self._start_watching)
+        if self._scope.ends_by_itself() or self._scope.pending() is not None:
+            self._start_watching()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._active = False
+        for scope in self._scope.lineage():
+            scope.listeners.remove(self._start_watching)
         if self._by_signal:
             signal.signal(signal.SIGURG, self._previous or signal.SIG_DFL)
         else:
@@ -113,6 +137,12 @@ class interruptible:  # noqa: N801 - used like a function: `with interruptible(s
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._active:
             self._scope.check()
+
+    def _start_watching(self) -> None:
+        if not self._watching:
+            self._watching = True
+            # Not threading.Thread, which takes locks: this may be a signal handler.
+            _thread.start_new_thread(self._watch, ())
 
     def _watch(self) -> None:
         while self._active:

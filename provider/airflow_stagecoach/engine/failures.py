@@ -50,8 +50,8 @@ def text_of_error(error: BaseException) -> str:
 
 
 def shorten(text: str) -> str:
-    """A message of bounded length."""
-    text = text.replace("\0", "\ufffd")
+    """A message of bounded length that every file and database takes."""
+    text = text.replace("\0", "\ufffd").encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= _LONGEST else text[: _LONGEST - 4] + " ..."
 
 

@@ -37,7 +37,10 @@ class Hooks:
             self._log(text, level)
             return
         prefix = "" if level == "info" else level.upper() + " "
-        sys.stdout.write(f"{prefix}{text}\n")
+        try:
+            sys.stdout.write(f"{prefix}{text}\n")
+        except UnicodeEncodeError:  # A container without a UTF-8 locale.
+            sys.stdout.write(ascii(f"{prefix}{text}")[1:-1] + "\n")
         sys.stdout.flush()
 
     def trigger(self, dag_id: str, params: dict[str, Any], path: str) -> dict[str, Any]:

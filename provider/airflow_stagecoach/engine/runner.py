@@ -82,7 +82,11 @@ class Runner:
         )
         return Frame(
             place=place,
-            contexts={**{name: {} for name in _CONTEXTS}, **unit.get("contexts", {})},
+            contexts={
+                **{name: {} for name in _CONTEXTS},
+                "__workspace__": document_dir or workdir,  # where hashFiles() looks
+                **unit.get("contexts", {}),
+            },
             env=worker_environment(),
             layers=list(unit.get("env") or ()),
             scope=self._scope,

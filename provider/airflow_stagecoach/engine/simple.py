@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Dict
 
 from airflow_stagecoach import expressions
+from airflow_stagecoach.engine.control import interruptible
 from airflow_stagecoach.engine.errors import StageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def run_trigger(work: Work) -> Dict[str, Any]:
     path = "/".join([*work.frame.path, work.id])
     if work.spec.get("retry") and work.frame.enforce_retries and work.attempt > 1:
         path += f"~{work.attempt}"
-    ended = work.frame.place.hooks.trigger(dag_id, params, path)
+    with interruptible(work.scope):
+        ended = work.frame.place.hooks.trigger(dag_id, params, path)
     work.outputs.update(ended.get("outputs") or {})
     if ended["state"] == "skipped":
         work.state = "skipped"

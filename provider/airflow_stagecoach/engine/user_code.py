@@ -70,7 +70,10 @@ def process_state(work: Work) -> Iterator[None]:
         yield
         return
     environment = dict(os.environ)
-    folder = os.getcwd()
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:  # The worker's own folder is gone; the root always exists.
+        folder = os.sep
     try:
         _set_environment({**work.env, **_workflow_dir(work)})
         os.makedirs(work.frame.place.workdir, exist_ok=True)

@@ -16,7 +16,10 @@ _DEEPEST = 100
 
 
 class View(Dict[str, Any]):
-    """A map for user code: ``params.region`` is ``params['region']``. A copy, so changing it is harmless."""
+    """A map for user code: ``params.region`` is ``params['region']``. A copy, so changing it is harmless.
+
+    A key named like a method of dict (``items``) is reached by item access only.
+    """
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from airflow_stagecoach.engine import pack
 from airflow_stagecoach.engine.bash import check_exit, process_environment
 from airflow_stagecoach.engine.errors import SkipStage, StageError
 from airflow_stagecoach.engine.process import run_process
-from airflow_stagecoach.engine.transport import dump, load
+from airflow_stagecoach.engine.transport import dump
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.frame import Work
@@ -164,7 +165,7 @@ def _without_shims(path: str) -> str:
 def _outputs(work: Work, result_path: str, finished: Finished) -> Dict[str, Any]:
     try:
         with open(result_path, encoding="utf-8") as file:
-            result = load(file.read())
+            result = json.load(file)
     except FileNotFoundError:
         raise _without_result(finished) from None
     (stage,) = result["stages"].values()
