@@ -26,6 +26,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Stagecoach",
                 "python-modules": [
                     "airflow_stagecoach.operators.gate",
+                    "airflow_stagecoach.operators.job",
                     "airflow_stagecoach.operators.slot",
                     "airflow_stagecoach.operators.stage",
                     "airflow_stagecoach.operators.trigger",
