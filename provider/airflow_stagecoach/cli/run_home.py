@@ -80,7 +80,7 @@ def _migrated_database() -> Path:
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / f"{name}.lock", "w")  # held until the database is there
+        lock = open(folder / f"{name}.lock", "w")  # noqa: SIM115  # held until the database is there
     except OSError:
         # No place to keep it: make one for this run alone.
         return _migrate(Path(tempfile.mkdtemp(prefix="stagecoach-home-")))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from airflow_stagecoach.document.plan import JobPlan, StageSpec, WorkflowPlan
+    from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan, StageSpec, WorkflowPlan
     from airflow_stagecoach.document.stage import Stage
 
 #: Keys of a spec that are not shown as a rendered field, or are no templates.
@@ -50,6 +50,7 @@ class StageBaseOperator(BaseOperator):
     :param workflow: the plan that the DAG is built from; ``None`` in a handwritten DAG
     :param job: the job of that plan
     :param position: how many stages of the job come before this one
+    :param runs_on: backend type and configuration, by default the worker itself
     """
 
     template_fields: Collection[str] = ("matrix", "stage")
@@ -68,6 +69,7 @@ class StageBaseOperator(BaseOperator):
         workflow: WorkflowPlan | None = None,
         job: JobPlan | None = None,
         position: int = 0,
+        runs_on: RunsOnPlan | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(stage, dict) and "kind" in stage:
@@ -83,6 +85,7 @@ class StageBaseOperator(BaseOperator):
         self.workflow = workflow
         self.job = job
         self.position = position
+        self.runs_on = runs_on
 
     def _from_document_form(self, stage: Stage | Mapping[str, Any], kwargs: dict[str, Any]) -> StageSpec:
         """Check a stage as a document has it; its timeout and retry become the task's.

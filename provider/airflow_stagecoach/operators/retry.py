@@ -42,7 +42,7 @@ class StageRetryPolicy(RetryPolicy):
             if context is None
             else f"{context['run_id']}/{context['ti'].task_id}/{context['ti'].map_index}"
         )
-        rng = random.Random(f"{place}/{try_number}")
+        rng = random.Random(f"{place}/{try_number}")  # noqa: S311  # spreads load, guards nothing
         return RetryDecision.retry(timedelta(seconds=delay_before(self.plan, number, rng)))
 
     def repeats(self, exception: BaseException) -> bool:

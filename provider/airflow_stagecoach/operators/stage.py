@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_stagecoach.backends.base import Backend
-    from airflow_stagecoach.document.plan import RunsOnPlan
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Modules, Result, StageResult, Unit
 
@@ -27,14 +26,9 @@ class StageOperator(StageBaseOperator):
     """Run one stage: bash, Python, a call, or nested stages.
 
     Its outputs are the task's return value: a map.
-
-    :param runs_on: backend type and configuration, by default the worker itself
     """
 
-    def __init__(self, *, runs_on: RunsOnPlan | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.runs_on = runs_on
-        self._backend: Backend | None = None
+    _backend: Backend | None = None
 
     def _start(self, context: Context) -> dict[str, Any]:
         with self._fail_fast(context).guard(self._cancel):

@@ -49,9 +49,7 @@ class OperatorStageOperator(StageBaseOperator):
     ui_color = "#f3efe0"
     kinds: ClassVar[tuple[str, ...] | None] = ("operator",)
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._inner: BaseOperator | None = None
+    _inner: BaseOperator | None = None
 
     def _start(self, context: Context) -> dict[str, Any]:
         self._condition_holds(context, self._collect(context))
