@@ -102,13 +102,25 @@ CASES = [
     Case(
         "08_conditions",
         "success",
-        {"build": "success", "test": "success", "deploy": "success", "alert": "skipped", "summary": "success"},
+        {
+            "build": "success",
+            "test": "success",
+            "deploy": "success",
+            "alert": "skipped",
+            "summary": "success",
+        },
         outputs={"build.version": "2.4.1-rc1"},
     ),
     Case(
         "08_conditions",
         "success",
-        {"build": "success", "test": "success", "deploy": "success", "alert": "skipped", "summary": "success"},
+        {
+            "build": "success",
+            "test": "success",
+            "deploy": "success",
+            "alert": "skipped",
+            "summary": "success",
+        },
         ["-p", "environment=production"],
         {"build.version": "2.4.1"},
     ),
@@ -213,7 +225,11 @@ def test_runs(case: Case) -> None:
     assert outcome["errors"] == []
     assert {job: found["result"] for job, found in outcome["jobs"].items()} == case.jobs
     assert outcome["state"] == case.state
-    found = {name: outcome["jobs"][job]["outputs"].get(key) for name in case.outputs for job, _, key in [name.partition(".")]}
+    found = {
+        name: outcome["jobs"][job]["outputs"].get(key)
+        for name in case.outputs
+        for job, _, key in [name.partition(".")]
+    }
     assert found == case.outputs
 
 
@@ -227,7 +243,14 @@ def test_refuses_a_param_that_does_not_fit() -> None:
 
 def run(name: str, arguments: list[str], code: int | None = None) -> dict[str, Any]:
     """Run an example and give what ``stagecoach run --json`` prints."""
-    command = [sys.executable, "-m", "airflow_stagecoach.cli.main", "run", "--json", f"{EXAMPLES / name}.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_stagecoach.cli.main",
+        "run",
+        "--json",
+        f"{EXAMPLES / name}.yaml",
+    ]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=180, check=False)
     outcome: dict[str, Any] = json.loads(done.stdout)
     expected = code if code is not None else 1 if outcome["state"] == "failed" else 0
