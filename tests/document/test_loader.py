@@ -1,3 +1,5 @@
+# Documents and messages stay on one line:
+
 from __future__ import annotations
 
 import time

@@ -1,3 +1,6 @@
+# Documents and messages stay on one line:
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,8 @@
 """Documents that are refused, with what their author reads."""
 
+# Documents and messages stay on one line:
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

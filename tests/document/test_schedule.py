@@ -101,5 +101,5 @@ def test_refused(on: Any, code: str, message: str) -> None:
 
 
 def test_at_most_twenty_crons() -> None:
-    with pytest.raises(DocumentError, match="at most 20|more than 20"):
+    with pytest.raises(DocumentError, match=r"at most 20|more than 20"):
         Workflow(name="w", on=[f"{minute} * * * *" for minute in range(25)], jobs={})

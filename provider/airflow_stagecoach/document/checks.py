@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import PydanticCustomError
+
 from airflow_stagecoach import expressions
 from airflow_stagecoach.document.diagnostics import did_you_mean
 from airflow_stagecoach.document.fields import (
@@ -11,7 +13,7 @@ from airflow_stagecoach.document.fields import (
     has_expression,
 )
 from airflow_stagecoach.document.matrix import MatrixError, expand
-from airflow_stagecoach.document.naming import stage_ids, task_ids
+from airflow_stagecoach.document.naming import stage_ids
 from airflow_stagecoach.document.nested_stages import CaseStage, ForEachStage, ParallelStage, UntilStage
 from airflow_stagecoach.document.planner import calls_status
 from airflow_stagecoach.document.problems import Problem
@@ -30,8 +32,6 @@ from airflow_stagecoach.expressions import Kind, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from pydantic_core import PydanticCustomError
 
     from airflow_stagecoach.document.jobs import Job
     from airflow_stagecoach.document.source import Path
@@ -197,16 +197,14 @@ class _Check:
         if depth > MAX_NESTING:
             self.add("too-deep", f"stages are nested deeper than {MAX_NESTING} levels", path)
             return
-        self._ids(job, stages, path, nested=depth > 0)
+        ids = stage_ids(stages)
+        self._ids(job, stages, ids, path)
         for index, stage in enumerate(stages):
-            own = self.scopes.stages(job, stages[:index], stages[index:])
+            own = self.scopes.stages(job, ids, index)
             inner = within(scope, stages=joined(scope.contexts.get("stages"), own) if depth else own)
             self._stage(job, stage, inner, (*path, index), depth)
 
-    def _ids(self, job: Job, stages: Sequence[Stage], path: Path, *, nested: bool) -> None:
-        from pydantic_core import PydanticCustomError
-
-        ids = stage_ids(stages)
+    def _ids(self, job: Job, stages: Sequence[Stage], ids: Sequence[str], path: Path) -> None:
         matrix_only = Scope(
             {"matrix": self.scopes.matrix(job)},
             unavailable=dict.fromkeys(
@@ -234,8 +232,6 @@ class _Check:
                 )
                 self.add("duplicate-id", message, (*path, index, "id" if stage.id else "name"), hint)
             first.setdefault(own, index)
-        if not nested:
-            assert len(task_ids(stages)) == len(stages)
 
     def _stage(self, job: Job, stage: Stage, scope: Scope, path: Path, depth: int) -> None:
         if depth and stage.kind in NOT_NESTED:
@@ -270,7 +266,10 @@ class _Check:
             if key in nested:
                 continue
             if isinstance(stage, UntilStage) and key == "until":
-                ended = joined(scope.contexts.get("stages"), self.scopes.stages(job, stage.stages, ()))
+                ended = joined(
+                    scope.contexts.get("stages"),
+                    self.scopes.stages(job, stage_ids(stage.stages), len(stage.stages)),
+                )
                 self.condition(value, within(scope, **_inner(stage), stages=ended), place)
             elif written in places:
                 self.expressions(

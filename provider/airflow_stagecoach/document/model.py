@@ -88,7 +88,8 @@ class Faults:
 
     def meant(self, key: str) -> bool:
         """Whether a hint already says that ``key`` was meant: then it is misspelt, not missing."""
-        hints = {(detail["type"].context or {}).get("hint") for detail in self._details}
+        types = [detail["type"] for detail in self._details]
+        hints = {(kind.context or {}).get("hint") for kind in types if isinstance(kind, PydanticCustomError)}
         return bool(hints & {f"did you mean '{key}'?", f"write {key}"})
 
     def raise_any(self) -> None:

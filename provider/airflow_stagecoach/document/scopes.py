@@ -104,6 +104,7 @@ class Scopes:
         self._workflow = workflow
         self._damaged = damaged
         self._ancestors = ancestors(workflow.jobs)
+        self._of_job: dict[str, dict[str, Shape]] = {}
         self._base: dict[str, Shape] = {
             "params": self._params(),
             "env": Kind.ANYTHING,
@@ -132,18 +133,18 @@ class Scopes:
             for name in ("matrix", "strategy"):
                 unavailable[name] = "this is evaluated once, before the matrix"
         if stages is not None:
-            contexts["stages"] = self.stages(job, stages, ())
+            contexts["stages"] = self.stages(job, stage_ids(stages), len(stages))
         else:
             unavailable["stages"] = "this is evaluated before the stages"
         return Scope(contexts, unavailable=unavailable, status=status)
 
-    def stages(self, job: Job, earlier: Sequence[Stage], later: Sequence[Stage]) -> Shape:
-        """``stages``: the earlier ones of the list; the own one and later ones exist, but not yet."""
+    def stages(self, job: Job, ids: Sequence[str], index: int) -> Shape:
+        """``stages`` at a place in a list: the earlier ones; the own one and later ones exist, but not yet."""
         if ("jobs", job.id, "stages") in self._damaged:
             return Kind.ANYTHING
-        ids = stage_ids([*earlier, *later])
         record: Shape = Record(dict.fromkeys(STAGE_FIELDS, Kind.ANYTHING), noun="field of a stage")
-        before, after = ids[: len(earlier)], ids[len(earlier) :]
+        before = dict.fromkeys(ids[:index])
+        after = ids[index:]
         return Record(
             {name: record for name in before if "${{" not in name},
             noun="stage",
@@ -188,7 +189,13 @@ class Scopes:
         return Record(kinds, noun="param")
 
     def _others(self, job: Job) -> dict[str, Shape]:
-        """``needs`` and ``jobs`` of a job."""
+        """``needs`` and ``jobs`` of a job, made once."""
+        known = self._of_job.get(job.id or "")
+        if known is None:
+            known = self._of_job[job.id or ""] = self._make_others(job)
+        return known
+
+    def _make_others(self, job: Job) -> dict[str, Shape]:
         jobs, name = self._workflow.jobs, job.id or ""
         if ("jobs",) in self._damaged or ("jobs", name, "needs") in self._damaged:
             return {"needs": Kind.ANYTHING, "jobs": Kind.ANYTHING}
