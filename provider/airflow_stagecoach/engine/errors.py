@@ -51,7 +51,7 @@ class StorageError(StageError):
         super().__init__(reason, type="NotStorable")
 
 
-class SkipStage(Exception):  # noqa: N818 - says what it does; it is no error
+class SkipStage(Exception):
     """Raised by Python code or a called function: the stage ends skipped."""
 
 
