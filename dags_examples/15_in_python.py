@@ -1,4 +1,4 @@
-"""The same jobs and stages in Python: a whole workflow, and a stage among tasks of a handwritten Airflow DAG."""
+"""The same jobs and stages in Python: a whole workflow, and a stage in a handwritten Airflow DAG."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ with DAG(
         return {"total": 42}
 
     @task
-    def read(report: dict[str, str]) -> None:
+    def shout(outputs: dict[str, str]) -> str:
         """Read the outputs of the stage, which are what its task returns."""
-        print(report["stdout"])
+        return outputs["stdout"].upper()
 
     report = StageOperator(
         task_id="report",
@@ -63,4 +63,4 @@ with DAG(
             env={"TEXT": "${{ params.name }}: ${{ stages.measure.outputs.total }}"},
         ),
     )
-    measure() >> report >> read(report.output)
+    measure() >> report >> shout(report.output)  # type: ignore[arg-type]  # Airflow gives the value later

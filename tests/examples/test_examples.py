@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -216,6 +217,16 @@ def test_dag_ids_are_unique() -> None:
 
 def test_every_example_is_run() -> None:
     assert {case.file for case in CASES} == {file.stem for file in FILES}
+
+
+def test_python_example_builds_its_dags() -> None:
+    from airflow.sdk import DAG
+
+    names = runpy.run_path(str(EXAMPLES / "15_in_python.py"))
+    assert names["city_report"].dag_id == "city-report"
+    assert names["report"].task_id == "report"
+    assert names["report"].dag.dag_id == "stage-by-hand"
+    assert isinstance(names["city_report"], DAG)
 
 
 @pytest.mark.runs
