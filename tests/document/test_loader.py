@@ -270,16 +270,72 @@ _JUNK = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_JUNK, _JUNK, st.dictionaries(_WORDS, _JUNK, max_size=3))
 def test_junk_of_our_words_never_raises(job: object, stage: object, more: dict[str, object]) -> None:
     import json
 
     document = {"name": "w", "type": "Workflow", "jobs": {"j": job, "k": {"stages": [stage], **more}}, **more}
-    loaded = load(json.dumps(document), "f.yml")
-    assert loaded.ours
+    loaded = load(json.dumps(document), "f.yml", explicit=True)
     for found in loaded.diagnostics:
         assert found.line == 1
         assert "Input should" not in found.message
         found.render()
     json.dumps(loaded.plans)
+
+
+WHOLE = """
+name: w
+type: Workflow
+on: [{cron: "0 3 * * *", timezone: Asia/Bangkok}]
+params: {a: {type: choice, options: [x, y], default: x}, b: int}
+defaults: {retry: {max: 2, backoff: linear, increment: 5}, timeout: 30m}
+jobs:
+  one:
+    stages:
+      - {id: s, name: "S ${{ params.b }}", bash: "echo ${{ params.a }}", env: {A: "${{ secrets.x }}"}}
+      - id: py
+        run: |
+          x = "${{ stages.s.outputs.stdout }}"
+    outputs: {o: "${{ stages.py.outputs.x }}"}
+  two:
+    needs: one
+    if: always() && needs.one.result == 'success'
+    strategy: {matrix: {m: [1, 2], n: "${{ needs.one.outputs.o }}"}, include: [{m: 3}], max-parallel: 2}
+    stages:
+      - foreach: "${{ fromJson('[1]') }}"
+        stages:
+          - {case: "${{ item }}", match: [{case: 1, stages: [{raise: "${{ case }}"}]}, {else: [{echo: x}]}]}
+      - {until: "loop > 2", stages: [{parallel: {b: [{uses: a/b@c, with: {x: "${{ branch }}"}}]}}]}
+"""
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
+@given(
+    st.integers(0, len(WHOLE)),
+    st.integers(0, 30),
+    st.sampled_from(
+        ["", "x", ": ", "- ", "${{", "}}", "[", "{", "'", '"', "\n", "null", "&a ", "*a", "1", "|", "#", "("]
+    ),
+)
+def test_a_changed_document_never_raises(start: int, length: int, put: str) -> None:
+    loaded = load(WHOLE[:start] + put + WHOLE[start + length :], "f.yml", explicit=True)
+    assert bool(loaded.plans) or bool(loaded.diagnostics)
+    for found in loaded.diagnostics:
+        assert found.code != "bad-value"
+        found.render()
+
+
+def test_the_whole_document_is_good() -> None:
+    assert load(WHOLE, "f.yml").diagnostics == []
+
+
+@given(
+    st.text(alphabet="${}()[]|&!=<>'\".*?: \nabns01-+,%", max_size=60),
+    st.sampled_from(["if", "bash", "name", "id", "run"]),
+)
+def test_any_expression_never_raises(text: str, key: str) -> None:
+    import json
+
+    stage = {"bash": "x", key: "${{ " + text} if key != "run" else {"run": "x = ${{ " + text + " }}"}
+    load(json.dumps({"name": "w", "jobs": {"j": {"if": text or "x", "stages": [stage]}}}), "f.yml")

@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 #: Beyond this many comparisons nothing is computed at all.
-MAX_WORK = 500_000
+MAX_WORK = 1_000_000
 
 
 class MatrixError(ValueError):

@@ -105,6 +105,7 @@ class Scopes:
         self._damaged = damaged
         self._ancestors = ancestors(workflow.jobs)
         self._of_job: dict[str, dict[str, Shape]] = {}
+        self._shapes: dict[str, Shape] = {}
         self._base: dict[str, Shape] = {
             "params": self._params(),
             "env": Kind.ANYTHING,
@@ -139,7 +140,7 @@ class Scopes:
         return Scope(contexts, unavailable=unavailable, status=status)
 
     def stages(self, job: Job, ids: Sequence[str], index: int) -> Shape:
-        """``stages`` at a place in a list: the earlier ones; the own one and later ones exist, but not yet."""
+        """``stages`` at a place in a list: the earlier ones; itself and later ones exist, but not yet."""
         if ("jobs", job.id, "stages") in self._damaged:
             return Kind.ANYTHING
         record: Shape = Record(dict.fromkeys(STAGE_FIELDS, Kind.ANYTHING), noun="field of a stage")
@@ -199,26 +200,31 @@ class Scopes:
         jobs, name = self._workflow.jobs, job.id or ""
         if ("jobs",) in self._damaged or ("jobs", name, "needs") in self._damaged:
             return {"needs": Kind.ANYTHING, "jobs": Kind.ANYTHING}
-        direct = [need for need in dict.fromkeys(job.needs or ()) if need in jobs]
-        far = [other for other in jobs if other in self._ancestors[name]]
+        direct = dict.fromkeys(need for need in job.needs or () if need in jobs)
+        far = self._ancestors[name]
+        not_needed = f"job '{name}' does not need it"
+        not_before = f"it need not end before job '{name}' starts"
         return {
             "needs": Record(
                 {other: self._job(jobs[other]) for other in direct},
                 noun="job",
-                unavailable={
-                    other: f"job '{name}' does not need it" for other in jobs if other not in direct
-                },
+                unavailable={other: not_needed for other in jobs if other not in direct},
             ),
             "jobs": Record(
-                {other: self._job(jobs[other]) for other in far},
+                {other: self._job(jobs[other]) for other in jobs if other in far},
                 noun="job",
-                unavailable={
-                    other: f"it need not end before job '{name}' starts" for other in jobs if other not in far
-                },
+                unavailable={other: not_before for other in jobs if other not in far},
             ),
         }
 
     def _job(self, job: Job) -> Shape:
+        """One job as others see it, made once."""
+        known = self._shapes.get(job.id or "")
+        if known is None:
+            known = self._shapes[job.id or ""] = self._make_job(job)
+        return known
+
+    def _make_job(self, job: Job) -> Shape:
         if ("jobs", job.id) in self._damaged:
             return Kind.ANYTHING
         fields: dict[str, Shape] = dict.fromkeys(JOB_FIELDS, Kind.ANYTHING)

@@ -287,7 +287,10 @@ _INDENT = re.compile(r"^[ \-?:\t]+", re.MULTILINE)
 
 _HINTS = (
     ("'\\t'", "indent with spaces, YAML allows no tab there"),
-    ("mapping values are not allowed", "quote a value that holds ': ', or check the indentation"),
+    (
+        "mapping values are not allowed",
+        "quote a value that holds ': ' or write it below `|`; or check the indentation",
+    ),
     ("could not find expected ':'", "a key needs a colon and a space after it: `key: value`"),
     ("'%'", "quote a text that begins with %"),
     ("'@'", 'quote a text that begins with @, for instance "@daily"'),
