@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_stagecoach.engine.bash import read_output_file, shell_command
 from airflow_stagecoach.engine.errors import StageError
@@ -167,6 +170,21 @@ def test_stage_output_format(tmp_path: Path, text: str, outputs: dict[str, Any])
     path = tmp_path / "o"
     path.write_bytes(text.encode())
     assert read_output_file(str(path)) == outputs
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]*", fullmatch=True), st.text(alphabet="ab=<\n EOF$'é")
+    )
+)
+def test_stage_output_gives_back_any_text(values: dict[str, str]) -> None:
+    text = "".join(
+        f"{name}<<END-{at}\n{value}\nEND-{at}\n" for at, (name, value) in enumerate(values.items())
+    )
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        assert read_output_file(file.name) == values
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_stagecoach.engine import Hooks, Runner
 from airflow_stagecoach.engine.streams import KEPT
-from tests.engine.harness import alive, bash, named, read, run, wait_for
+from tests.engine.harness import alive, bash, empty, named, python, read, run, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,14 +149,26 @@ def test_cancel_before_the_start() -> None:
     assert runner.run()["outcome"] == "cancelled"
 
 
-def test_cancel_in_a_signal_handler(tmp_path: Path) -> None:
-    runner = Runner({"stages": named([bash("sleep 60")])}, Hooks(log=lambda *_: None))
+@pytest.mark.parametrize(
+    "stage",
+    [
+        bash("sleep 60"),
+        python("import time\ntime.sleep(60)"),
+        empty(sleep=60),
+        {"kind": "parallel", "parallel": {"a": [bash("sleep 60", id="s")], "b": [empty(sleep=60, id="s")]}},
+    ],
+    ids=lambda stage: str(stage["kind"]),
+)
+def test_cancel_in_a_signal_handler(stage: dict[str, Any]) -> None:
+    runner = Runner({"stages": named([stage])}, Hooks(log=lambda *_: None))
+    started = time.monotonic()
     previous = signal.signal(signal.SIGALRM, lambda *_: runner.cancel())
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     try:
         assert runner.run()["outcome"] == "cancelled"
     finally:
         signal.signal(signal.SIGALRM, previous)
+    assert time.monotonic() - started < 4
 
 
 class TaskTimeout(BaseException):

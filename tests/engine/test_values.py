@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -98,3 +100,13 @@ def test_view_of_nothing_has_helpful_errors() -> None:
     with pytest.raises(KeyError, match="did you mean 'region'"):
         View(region=1)["regoin"]
     assert View(a=1).get("b") is None
+
+
+def test_copies_of_a_view_are_views_and_pickles_are_plain() -> None:
+    original = view({"a": {"b": [1]}})
+    for made in (original.copy(), copy.copy(original), copy.deepcopy(original)):
+        assert made.a.b == [1]
+    deep = copy.deepcopy(original)
+    deep.a.b.append(2)
+    assert original.a.b == [1]
+    assert type(pickle.loads(pickle.dumps(original))) is dict

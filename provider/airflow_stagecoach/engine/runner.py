@@ -112,7 +112,7 @@ def peak_memory() -> int:
 
 
 def _own_peak() -> int:
-    """The same for this process alone (Linux): what getrusage says includes what its parent held before it."""
+    """The same for this process alone (Linux); getrusage includes what its parent held before it."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             for line in file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from typing import TYPE_CHECKING, Any, Dict, Mapping
@@ -30,7 +31,17 @@ class View(Dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         raise KeyError(_missing(name, self))
 
+    def copy(self) -> View:
+        """Give a shallow copy that is a view too."""
+        return View(self)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> View:
+        return View((key, copy.deepcopy(value, memo)) for key, value in self.items())
+
     def __reduce__(self) -> Any:
+        # A pickle of it is one of a plain dict: whoever reads it needs nothing of ours.
         return (dict, (dict(self),))
 
 
