@@ -167,12 +167,12 @@ def test_defaults_go_down() -> None:
 name: w
 defaults: {retry: 1, timeout: 5}
 jobs:
-  a: {stages: [{bash: x}, {bash: y, retry: 0, timeout: 0}]}
+  a: {stages: [{bash: x}, {bash: y, retry: 0, timeout: 1}]}
   b: {retry: 2, stages: [{bash: x}, {bash: y, retry: 3}]}
 """
     stages = [stage for job in plan(text)["jobs"] for stage in job["stages"]]
     assert [stage["retry"]["max"] for stage in stages] == [1, 0, 2, 3]
-    assert [stage["timeout"] for stage in stages] == [5, 0, 5, 5]
+    assert [stage["timeout"] for stage in stages] == [5, 1, 5, 5]
     assert ["retry" in stage["spec"] for stage in stages] == [False, True, False, True]
 
 

@@ -263,6 +263,7 @@ STAGE = [
     ("{bash: x, env: {A: {b: c}}}", "wrong-type", "an environment variable is text, found a map", "write it as text, or as ${{ toJson(...) }}"),
     ("{bash: x, retry: true}", "wrong-type", "expected a whole number from 0 to 100, found true", None),
     ("{bash: x, timeout: '${{ params.t }}'}", "wrong-type", "a duration must be known when the document is loaded, found an expression", None),
+    ("{bash: x, timeout: 0}", "out-of-range", "a timeout must be longer than zero", "remove it for no timeout"),
     ("{bash: x, continue-on-error: 'true'}", "wrong-type", "expected true or false, found 'true'", "write true, without quotes"),
     ("{bash: x, outputs: [a]}", "wrong-type", "expected a map of names and values, found a list", None),
     ("{name: n, sleep: -1}", "bad-duration", "expected a number of seconds or a duration such as 10m, not below zero, found the number -1", None),

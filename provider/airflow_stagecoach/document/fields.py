@@ -153,6 +153,14 @@ def duration_value(value: Any) -> float:
         raise fault("bad-duration", f"{error}, found {found(value)}", hint) from None
 
 
+def timeout_value(value: Any) -> float:
+    """Seconds of a duration, more than none."""
+    seconds = duration_value(value)
+    if seconds == 0:
+        raise fault("out-of-range", "a timeout must be longer than zero", "remove it for no timeout")
+    return seconds
+
+
 def condition_value(value: Any) -> str | bool:
     """``if``: an expression with or without braces, or a boolean."""
     if isinstance(value, (bool, str)):
@@ -285,6 +293,11 @@ Duration = Annotated[
     WithJsonSchema(
         {"type": ["number", "string"], "minimum": 0, "description": "seconds, or 90s, 10m, 1h30m, 2d, PT10M"}
     ),
+]
+Timeout = Annotated[
+    float,
+    PlainValidator(timeout_value),
+    WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),
 ]
 Condition = Annotated[
     str | bool, PlainValidator(condition_value), WithJsonSchema({"type": ["string", "boolean"]})

@@ -13,11 +13,11 @@ from airflow_stagecoach.document.diagnostics import did_you_mean, found
 from airflow_stagecoach.document.fields import (
     Condition,
     Data,
-    Duration,
     Env,
     FilledText,
     Flag,
     Text,
+    Timeout,
     check_id,
     filled_text,
     list_of,
@@ -160,7 +160,7 @@ class Job(Model):
     outputs: Data | None = Field(
         None, description="`needs.<job>.outputs`; all outputs of its stages if absent"
     )
-    timeout: Duration | None = Field(None, description="of all its stages together")
+    timeout: Timeout | None = Field(None, description="of all its stages together")
     retry: RetryField | None = Field(None, description="for its stages that have none of their own")
     continue_on_error: Flag | None = Field(None, description="a failure does not fail the run")
     granularity: (

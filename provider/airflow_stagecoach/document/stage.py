@@ -14,11 +14,11 @@ from airflow_stagecoach.document.diagnostics import did_you_mean, found, one_of
 from airflow_stagecoach.document.fields import (
     Condition,
     Data,
-    Duration,
     Env,
     FilledText,
     Flag,
     Text,
+    Timeout,
 )
 from airflow_stagecoach.document.model import (
     Faults,
@@ -93,7 +93,7 @@ class Stage(Model):
     condition: Condition | None = Field(None, alias="if", description="run only when this is true, else skip")
     env: Env | None = Field(None, description="environment of this stage, on top of the job's")
     retry: RetryField | None = Field(None, description="repeat after a failure")
-    timeout: Duration | None = Field(None, description="a try that takes longer fails")
+    timeout: Timeout | None = Field(None, description="a try that takes longer fails")
     outputs: Data | None = Field(
         None, description="names added to the outputs; sees the raw ones as `outputs.<name>`"
     )

@@ -10,10 +10,10 @@ from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, mode
 
 from airflow_stagecoach.document.diagnostics import DocumentError, did_you_mean, found
 from airflow_stagecoach.document.fields import (
-    Duration,
     Env,
     Flag,
     Text,
+    Timeout,
     bool_value,
     filled_text,
     has_expression,
@@ -203,7 +203,7 @@ class Defaults(Model):
     }
 
     retry: RetryField | None = Field(None, description="of a stage whose job has none either")
-    timeout: Duration | None = Field(None, description="of a stage, per try")
+    timeout: Timeout | None = Field(None, description="of a stage, per try")
 
 
 def dag_id(name: str) -> str:
@@ -345,7 +345,7 @@ class Workflow(Model):
         ]
         | None
     ) = Field(None, description="runs at a time")
-    timeout: Duration | None = Field(None, description="of a whole run")
+    timeout: Timeout | None = Field(None, description="of a whole run")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Workflow:
