@@ -105,7 +105,7 @@ def _load(file: str) -> list[WorkflowPlan]:
         data = Path(file).read_bytes()
     except OSError as error:
         raise Refused([f"{file}: cannot be read: {error.strerror or error}"]) from None
-    loaded = document.load(data, file)
+    loaded = document.load(data, file, explicit=True)
     if loaded.diagnostics:
         raise Refused([diagnostic.render() for diagnostic in loaded.diagnostics])
     return list(loaded.plans)

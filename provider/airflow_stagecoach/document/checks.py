@@ -237,6 +237,11 @@ class _Check:
         if depth and stage.kind in NOT_NESTED:
             message = f"{stage.kind} stages cannot stand inside another stage"
             self.add("not-nested", message, (*path, stage.kind), "make it a stage of the job", on_key=True)
+        if not depth and job.granularity == "job" and stage.kind in NOT_NESTED:
+            message = f"{stage.kind} stages cannot run in a job with granularity: job"
+            self.add(
+                "bad-combination", message, (*path, stage.kind), "make a job of its own of it", on_key=True
+            )
         self.expressions(stage.name, without_secrets(scope, "a name"), (*path, "name"), stored="a name")
         self.condition(stage.condition, without_status(scope, status=True), (*path, "if"))
         self.expressions(stage.env, scope, (*path, "env"))

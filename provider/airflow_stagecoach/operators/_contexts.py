@@ -93,12 +93,22 @@ class TaskRunData:
         return stages
 
 
-def environment(contexts: Mapping[str, Any], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The ``env`` context: the worker's, then each layer, which may use the ones before."""
+def environment(
+    contexts: Mapping[str, Any], layers: Iterable[Mapping[str, Any]], *, skip_unknown: bool = False
+) -> dict[str, Any]:
+    """The ``env`` context: the worker's, then each layer, which may use the ones before.
+
+    :param skip_unknown: leave out what cannot be evaluated here
+    :raises ExpressionError: a value cannot be evaluated
+    """
     env: dict[str, Any] = dict(WorkerEnvironment())
     for layer in layers:
         for name, template in layer.items():
-            env[name] = expressions.render(template, {**contexts, "env": env})
+            try:
+                env[name] = expressions.render(template, {**contexts, "env": env})
+            except expressions.ExpressionError:
+                if not skip_unknown:
+                    raise
     return env
 
 

@@ -30,6 +30,9 @@ GATE, START, SLOT = "__gate__", "__start__", "__slot__"
 #: The one task of a job with ``granularity: job``, and the XCom in which it tells of its stages.
 ALL_STAGES, STAGES = "__stages__", "stages"
 
+#: XCom of a stage some of whose outputs could not be stored: name -> reason.
+OMITTED = "omitted"
+
 #: XCom of a leg's first stage where the job has a timeout: when it started, in seconds since the epoch.
 STARTED = "started"
 
@@ -329,7 +332,15 @@ class WorkflowRun:
         for stage in stages:
             stage_id = evaluated_id(stage, matrix)
             if None in named or stage_id in named:
-                values[stage_id] = self.stage_value(job_id, stage, index, with_state=with_state)
+                value = self.stage_value(job_id, stage, index, with_state=with_state)
+                missing = {
+                    path[3] for path in paths if len(path) > 3 and path[:3] == ("stages", stage_id, "outputs")
+                } - value["outputs"].keys()
+                if missing:
+                    # The engine's error then says why the output is not there.
+                    task_id = f"{job_id}.{stage['task_id']}"
+                    value["omitted"] = self._data.output(task_id, index, OMITTED) or {}
+                values[stage_id] = value
         return values
 
     def stage_value(

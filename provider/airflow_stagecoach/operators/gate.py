@@ -68,7 +68,8 @@ class GateOperator(BaseOperator):
         if condition is not None:
             named |= expressions.references(condition, condition=True)
         contexts = run.contexts(named, self.job["id"], None, position=0)
-        contexts["env"] = environment(contexts, layers)
+        # An `env` over `matrix` has no value yet; what names it is told so.
+        contexts["env"] = environment(contexts, layers, skip_unknown=True)
         if condition is not None:
             contexts["__status__"] = self._status(run)
             if not expressions.evaluate_condition(condition, contexts):

@@ -13,6 +13,7 @@ from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._base import StageBaseOperator
 from airflow_stagecoach.operators._names import folder_name
+from airflow_stagecoach.operators._run import OMITTED
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -106,6 +107,8 @@ def make_hooks(operator: StageBaseOperator, context: Context) -> Hooks:
 
 def _outputs(ti: Any, stage: StageResult) -> dict[str, Any]:
     """A stage result as Airflow sees it: outputs, or the exception that gives the right state."""
+    if stage.get("omitted"):
+        ti.xcom_push(key=OMITTED, value=stage["omitted"])
     if stage["state"] == "success":
         outputs: dict[str, Any] = stage["outputs"]
         return outputs
