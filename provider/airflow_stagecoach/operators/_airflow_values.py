@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.exceptions import StageConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -14,17 +16,27 @@ if TYPE_CHECKING:
 
 
 def params(context: Mapping[str, Any], workflow: WorkflowPlan | None) -> dict[str, Any]:
-    """The run's params, typed as the workflow declares them (dates become dates)."""
+    """The run's params, typed as the workflow declares them (dates become dates).
+
+    :raises StageConfigError: the run was started with a param that the workflow does not have. Airflow
+        checks the values of a run's conf, not its names.
+    """
     given = context.get("params") or {}
     values = {name: given[name] for name in given}
     declared = workflow.get("params") if workflow is not None else None
-    if not declared:
+    if declared is None:
         return values
     from airflow_stagecoach.document.params import coerce
 
-    return {
-        name: coerce(declared[name], value) if name in declared else value for name, value in values.items()
-    }
+    for name in values.keys() - declared.keys():
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, declared, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(declared) or 'none'}"
+        raise StageConfigError(
+            f"the run was started with param {name!r}, which the workflow does not have; {hint}"
+        )
+    return {name: coerce(declared[name], value) for name, value in values.items()}
 
 
 def run_fields(context: Mapping[str, Any]) -> dict[str, Any]:
