@@ -118,10 +118,16 @@ class Client:
         return states
 
     def log(self, run: Run, task_id: str, *, map_index: int = -1, try_number: int = 1) -> str:
-        """Give the log of a try as lines of text."""
+        """Give the log of a try as lines of text, with the message of an exception below its line."""
         path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.get(path, map_index=map_index)["content"]
-        return "\n".join(line if isinstance(line, str) else str(line.get("event", line)) for line in content)
+        lines = []
+        for line in content:
+            lines.append(line if isinstance(line, str) else str(line.get("event", line)))
+            if isinstance(line, dict):
+                errors = line.get("error_detail") or ()
+                lines += [f"{error['exc_type']}: {error['exc_value']}" for error in errors]
+        return "\n".join(lines)
 
     def xcom(self, run: Run, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
         """Give the value of an XCom."""
@@ -167,6 +173,27 @@ class Client:
         """Mark a run as success or failed, as a person does."""
         path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}"
         self.http.patch(path, json={"state": state}).raise_for_status()
+
+    def set_task_state(self, run: Run, task_id: str, state: str, *, map_index: int = -1) -> None:
+        """Mark a task instance as success, failed or skipped, as a person does."""
+        path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}"
+        path += f"/{map_index}" if map_index >= 0 else ""
+        self.http.patch(path, json={"new_state": state}).raise_for_status()
+
+    def answer(self, run: Run, task_id: str, option: str) -> dict[str, Any]:
+        """Answer a required action; give the question as it stood before. Waits until it is asked."""
+        path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/hitlDetails"
+
+        def look() -> dict[str, Any] | None:
+            asked = self.get(path)["hitl_details"]
+            return next((one for one in asked if one["task_instance"]["task_id"] == task_id), None)
+
+        question: dict[str, Any] = wait(look, f"{task_id} asks nothing", PATIENCE, lambda: self.states(run))
+        # Airflow fails a task that goes on before its executor has reported that its process ended.
+        time.sleep(4)
+        path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self.http.patch(path, json={"chosen_options": [option]}).raise_for_status()
+        return question
 
     # Waiting
 

@@ -79,7 +79,7 @@ class StageBaseOperator(BaseOperator):
         super().__init__(**kwargs)
         self.stage = spec
         # Shown as the operator in the UI. On the instance: Airflow reads the class of a mapped operator.
-        self.custom_operator_name = str(spec["kind"])
+        self.custom_operator_name = str(spec.get("operator", spec["kind"])).rpartition(".")[2]
         self.matrix = matrix
         self.env = env
         self.workflow = workflow
@@ -143,14 +143,13 @@ class StageBaseOperator(BaseOperator):
         run = self._workflow_run(context)
         if limit is None or run is None or self.job is None:
             return
-        if self.position == 0:
-            context["ti"].xcom_push(key=STARTED, value=time.time())
-            left = limit
-        else:
-            started = run.started(self.job["id"], self._index(context))
-            left = limit if started is None else started + limit - time.time()
+        started = run.started(self.job["id"], self._index(context))
+        if started is None and self.position == 0:  # a task that resumes has told it already
+            started = time.time()
+            context["ti"].xcom_push(key=STARTED, value=started)
+        left = timedelta(seconds=limit if started is None else started + limit - time.time())
         own = self.execution_timeout
-        self.execution_timeout = timedelta(seconds=left) if own is None else min(own, timedelta(seconds=left))
+        self.execution_timeout = left if own is None else min(own, left)
 
     def _shown(self, context: Context) -> StageSpec:
         try:
@@ -159,6 +158,10 @@ class StageBaseOperator(BaseOperator):
             self.log.debug("Values of the stage cannot be shown yet", exc_info=True)
             return self._spec
         contexts |= {name: _Hidden(name) for name in ("secrets", "conn")}
+        try:
+            contexts = self._with_env(contexts)
+        except Exception:
+            self.log.debug("The stage's environment cannot be told yet", exc_info=True)
         shown = dict(self._spec)
         for key in shown.keys() - _NOT_RENDERED:
             try:

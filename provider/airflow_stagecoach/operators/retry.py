@@ -80,5 +80,7 @@ def failure(exception: BaseException) -> Error:
     if error is not None:
         return cast("Error", error)
     classes = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(exception).__mro__[:-1]]
-    kind = "TimedOut" if type(exception).__name__ == "AirflowTaskTimeout" else type(exception).__name__
+    kind = type(exception).__name__
+    if kind in ("AirflowTaskTimeout", "TaskDeferralTimeout"):
+        kind = "TimedOut"
     return {"type": kind, "message": str(exception), "classes": classes}

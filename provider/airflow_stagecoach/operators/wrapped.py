@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.exceptions import StageConfigError, StageFailed
@@ -99,7 +104,8 @@ class OperatorStageOperator(StageBaseOperator):
         except TypeError as error:
             raise StageConfigError(f"{self._spec['operator']}: {error}") from error
         inner = inner.prepare_for_execution()
-        inner._dag = self.dag  # only for lookups (template environment, dag id); the DAG does not know it
+        # Only for lookups (template environment, dag id). Set past the attribute, which would add it to the DAG.
+        vars(inner)["_dag"] = self.dag
         inner.template_fields = tuple(name for name in inner.template_fields if name not in final)
         inner.render_template_fields(context, self._jinja_env)
         self._inner = inner
@@ -116,9 +122,29 @@ class OperatorStageOperator(StageBaseOperator):
             # The safeguard lets a task run only its own execute().
             copied.run(ExecutorSafeguard.tracker.set, inner)
             value = copied.run(action)
+        except TaskDeferred as deferral:
+            deferral.timeout = self._shorter(deferral.timeout, ti.start_date)
+            raise
+        except AirflowRescheduleException as again:
+            wait = again.reschedule_date - datetime.now(timezone.utc)
+            again.reschedule_date += self._shorter(wait, _first_start(ti)) - wait
+            raise
         finally:
             context["task"] = ti.task = outer
         return declared_outputs(self._spec, self._raw_outputs(value), self._with_env(self._collect(context)))
+
+    def _shorter(self, wait: timedelta | None, started: datetime) -> Any:
+        """How long the try may wait without its worker: Airflow does not count that time.
+
+        :param wait: what the inner operator asks for, ``None`` for any time
+        :raises AirflowTaskTimeout: the time is over
+        """
+        if self.execution_timeout is None:
+            return wait
+        left = started + self.execution_timeout - datetime.now(timezone.utc)
+        if left <= timedelta(0):
+            raise AirflowTaskTimeout(f"The try took longer than {self.execution_timeout}")
+        return left if wait is None else min(wait, left)
 
     def _raw_outputs(self, value: Any) -> dict[str, Any]:
         """Outputs from what the inner operator returned."""
@@ -126,6 +152,16 @@ class OperatorStageOperator(StageBaseOperator):
         if isinstance(value, dict):
             outputs |= {str(name): item for name, item in value.items()}
         return outputs
+
+
+def _first_start(ti: Any) -> datetime:
+    """When this try started first, however often it was rescheduled since."""
+    from airflow.sdk.execution_time.comms import GetTaskRescheduleStartDate
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    answer = SUPERVISOR_COMMS.send(GetTaskRescheduleStartDate(ti_id=ti.id, try_number=ti.try_number))
+    started: datetime = getattr(answer, "start_date", None) or ti.start_date
+    return started
 
 
 def _has_expression(value: Any) -> bool:
