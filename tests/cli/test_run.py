@@ -158,3 +158,25 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     code, outcome, _ = finish(start(str(tmp_path / "gone.yaml"), "--json"))
     assert (code, outcome["workflow"]) == (2, "gone")
     assert "cannot be read" in outcome["errors"][0]
+
+
+def test_the_airflow_command_line_runs_a_document_in_a_process_of_its_own(
+    document: Path, tmp_path: Path
+) -> None:
+    foreign = {**os.environ, "AIRFLOW_HOME": str(tmp_path / "foreign")}
+    command = [
+        sys.executable,
+        "-m",
+        "airflow",
+        "stagecoach",
+        "run",
+        str(document),
+        "--workflow",
+        "child",
+        "-p",
+        "n=4",
+    ]
+    done = subprocess.run([*command, "--json"], env=foreign, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["jobs"]["c"]["outputs"] == {"m": 5}
+    assert not (tmp_path / "foreign" / "airflow.db").exists()

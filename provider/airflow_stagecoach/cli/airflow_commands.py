@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ from airflow_stagecoach.cli.commands import COMMANDS, load_command
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+
+
+#: Commands that need an Airflow of their own: this process has the user's.
+_OWN_PROCESS = frozenset({"run"})
 
 
 class CommandArguments(Arg):
@@ -53,6 +58,9 @@ def get_commands() -> list[GroupCommand]:
 
 def _action(name: str) -> Callable[[argparse.Namespace], None]:
     def action(args: argparse.Namespace) -> None:
+        if name in _OWN_PROCESS:
+            words = sys.argv[sys.argv.index(name) :]
+            os.execv(sys.executable, [sys.executable, "-m", "airflow_stagecoach.cli.main", *words])  # noqa: S606
         # Airflow ignores what an action returns.
         sys.exit(load_command(name).run(args))
 
