@@ -1,0 +1,173 @@
+"""The page docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.loading import Table
+    from benchmarks.running import Runs
+    from benchmarks.series import Series
+
+_INTRODUCTION = """\
+# Benchmarks
+
+This page is written by `tox run -e bench`, which makes what it measures: the same workflow of ten stages,
+written for Stagecoach, by hand in Python, for dag-factory and in Airflow's own YAML (`benchmarks/corpus.py`).
+A check (`benchmarks/correspondence.py`) proves first that stages, order, mapping, trigger rules, params and
+schedule agree.
+
+Every figure is from a fresh process; repeats are interleaved, so that what else the machine did fell on all
+alike. **×** is the ratio to hand-written Python, the median over the repeats, by the clock and by processor time.
+Times are medians, with the smallest and the largest beside them. Only ratios travel between machines.
+"""
+
+_MODES = {
+    "bag": (
+        "All files in one process",
+        "As `airflow dags list` loads a folder. Memory is what the process grew by.",
+        "loaded in",
+    ),
+    "processor": (
+        "One forked child per file, as the DAG processor parses",
+        "By Airflow's own manager: each file is parsed and serialized in a child of its own, one after the other; "
+        "time per document. The manager has imported what it imports in a real DAG processor. Memory is the peak of "
+        "a child, most of which it shares with the manager.",
+        "per document",
+    ),
+    "worker": (
+        "One document at the start of a task",
+        "The first task that a new worker runs from this file: what happens before the fork, the fork, and the "
+        "DAG in the child. *Next* is each task after it. Memory is what the child grew by. A folder with one "
+        "loader pays for the whole folder each time.",
+        "first task",
+    ),
+}
+
+
+@dataclass
+class Report:
+    """What was found."""
+
+    date: str
+    machine: dict[str, str]
+    versions: dict[str, dict[str, str]]
+    load_before: float
+    load_after: float = 0.0
+    seconds: float = 0.0
+    correspondence: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    runs: Runs | None = None
+
+
+def render(report: Report) -> str:
+    """Give the page as Markdown."""
+    parts = [_INTRODUCTION, _conditions(report)]
+    if report.tables:
+        parts.append("## Loading documents\n")
+        parts.append("*First time* is without what a loading keeps: Stagecoach's plans, Python's bytecode.\n")
+        for mode, (title, explanation, column) in _MODES.items():
+            tables = [table for table in report.tables if table.mode == mode]
+            if tables:
+                parts.append(f"### {title}\n\n{explanation}\n")
+                parts += [_table(table, column) for table in tables]
+        parts.append(_imports(report.tables))
+        agreement = "\n".join(f"- {line}" for line in report.correspondence)
+        parts.append(f"### Tasks in a DAG\n\nThe tasks that Stagecoach adds need no worker.\n\n{agreement}\n")
+    if report.runs:
+        parts.append(_runs(report.runs))
+    return "\n".join(parts)
+
+
+def _conditions(report: Report) -> str:
+    lines = [f"- {report.date}, in {report.seconds / 60:.0f} minutes"]
+    lines += [f"- {text}" for text in report.machine.values()]
+    lines += [
+        "- " + ", ".join(f"{name} {version}" for name, version in versions.items())
+        for versions in report.versions.values()
+    ]
+    lines.append(f"- load of the machine before: {report.load_before:.1f}, at the end: {report.load_after:.1f}")
+    return "\n".join(lines) + "\n"
+
+
+def _table(table: Table, column: str) -> str:
+    documents = "1 document" if table.count == 1 else f"{table.count:,} documents"
+    header = ["", column, "×", "× processor time"]
+    if table.mode == "worker":
+        header += ["next", "×"]
+    header.append("memory, MiB")
+    memory = "peak" if table.mode == "processor" else "grown"
+    rows = []
+    for series in table.series:
+        row = [series.label, spread(series, "seconds"), times(series, "seconds"), times(series, "cpu")]
+        if table.mode == "worker":
+            row += [spread(series, "next"), times(series, "next")]
+        rows.append([*row, f"{series.median(memory) / 1024:.1f}"])
+    return f"**{documents}, Airflow {table.airflow}**\n\n{markdown(header, rows)}"
+
+
+def _imports(tables: Sequence[Table]) -> str:
+    rows = []
+    for table in tables:
+        if table.mode == "worker" and table.count == max(t.count for t in tables if t.mode == "worker"):
+            rows += [
+                [f"{series.label}, Airflow {table.airflow}", f"{series.median('modules'):.0f}"]
+                for series in table.series
+                if "first time" not in series.label
+            ]
+    if not rows:
+        return ""
+    return (
+        "### Modules that a task process has beyond Airflow's own\n\n"
+        "None of docker, kubernetes, boto3, azure and google is imported by loading a document; the run "
+        "ends with an error if one is.\n\n" + markdown(["", "modules"], rows)
+    )
+
+
+def _runs(runs: Runs) -> str:
+    parts = [
+        "## Running\n",
+        f"A real scheduler with LocalExecutor and {runs.database}, Airflow {runs.airflow}.\n",
+        "### From the start of a task to the user's command\n",
+        "From the moment the worker takes a bash task from the executor's queue to the first line of its "
+        "command: supervisor, fork, DAG, connection to the API, shell.\n",
+        markdown(
+            ["", "median", "×", "tasks"],
+            [
+                [one.label, spread(one, "seconds"), times(one, "median"), f"{len(one.figures)}"]
+                for one in runs.starts
+            ],
+        ),
+        f"### A matrix of {runs.legs} legs, to the end\n",
+        "The duration of the run of one mapped bash task a leg, eight at a time.\n",
+        markdown(
+            ["", "run", "×"],
+            [[one.label, spread(one, "seconds"), times(one, "seconds")] for one in runs.matrices],
+        ),
+    ]
+    return "\n".join(parts)
+
+
+def spread(series: Series, name: str) -> str:
+    """Give ``median (smallest-largest)`` in a unit that fits."""
+    values = series.values(name)
+    median = series.median(name)
+    factor, unit, digits = (1, "s", 2) if median >= 1 else (1000, "ms", 1 if median < 0.1 else 0)
+    low, high = min(values) * factor, max(values) * factor
+    return f"{median * factor:.{digits}f} {unit} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def times(series: Series, name: str) -> str:
+    """Give the ratio to the baseline, ``1`` for a baseline itself."""
+    ratio = series.ratio(name)
+    return "1" if ratio is None else f"**{ratio:.2f}**"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give a table, its first column to the left and the others to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
