@@ -10,12 +10,22 @@ def stage(task_id: str, kind: str = "bash", **spec: Any) -> dict[str, Any]:
     if "if_" in spec:
         spec["if"] = spec.pop("if_")
     body = {"bash": {"bash": "true"}, "python": {"run": "x = 1"}}.get(kind, {})
-    return {"task_id": task_id, "line": 1, "spec": {"kind": kind, "id": task_id, "name": task_id, **body, **spec}}
+    return {
+        "task_id": task_id,
+        "line": 1,
+        "spec": {"kind": kind, "id": task_id, "name": task_id, **body, **spec},
+    }
 
 
 def job(job_id: str, *stages: dict[str, Any], **keys: Any) -> dict[str, Any]:
     """One job plan that runs locally."""
-    return {"id": job_id, "line": 1, "runs_on": {"type": "local"}, "stages": list(stages or [stage("s")]), **keys}
+    return {
+        "id": job_id,
+        "line": 1,
+        "runs_on": {"type": "local"},
+        "stages": list(stages or [stage("s")]),
+        **keys,
+    }
 
 
 def workflow(*jobs: dict[str, Any], **keys: Any) -> Any:

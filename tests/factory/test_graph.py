@@ -43,7 +43,9 @@ def test_a_last_stage_that_may_skip_gets_a_result_after_it() -> None:
 
 
 def test_a_condition_makes_a_gate_that_carries_the_rule() -> None:
-    tasks = graph(job("a"), job("b", stage("u"), needs=["a"], condition="params.x", trigger_rule="none_failed"))
+    tasks = graph(
+        job("a"), job("b", stage("u"), needs=["a"], condition="params.x", trigger_rule="none_failed")
+    )
     assert tasks["b.__gate__"] == ("none_failed", {"a.s"})
     assert tasks["b.u"] == (NF1, {"b.__gate__"})
 
@@ -72,7 +74,9 @@ def test_a_stage_after_one_that_always_runs_depends_on_all_that_it_hides() -> No
 
 def test_static_legs_are_mapped_and_have_a_result() -> None:
     legs = [{"x": 1}, {"x": 2}]
-    plan = workflow(job("m", stage("s"), stage("t"), strategy={"legs": legs, "axes": ["x"]}), job("b", needs=["m"]))
+    plan = workflow(
+        job("m", stage("s"), stage("t"), strategy={"legs": legs, "axes": ["x"]}), job("b", needs=["m"])
+    )
     dag = build_dag(plan)
     assert set(dag.task_dict) == {"m.s", "m.t", "m.__result__", "b.s"}
     assert dag.task_dict["m.s"].get_closest_mapped_task_group() is not None
@@ -89,7 +93,9 @@ def test_run_time_legs_come_from_the_gate() -> None:
 
 def test_a_result_waits_for_all_legs_where_somebody_may_start_on_a_failure() -> None:
     legs = {"legs": [{"x": 1}], "axes": ["x"]}
-    tasks = graph(job("m", strategy=legs), job("b", needs=["m"]), job("c", needs=["b"], trigger_rule="all_done"))
+    tasks = graph(
+        job("m", strategy=legs), job("b", needs=["m"]), job("c", needs=["b"], trigger_rule="all_done")
+    )
     assert tasks["m.__verdict__"] == (NF1, {"m.s"})
     assert tasks["m.__ready__"] == ("all_done", {"m.s"})
     assert tasks["m.__settled__"] == ("all_failed", {"m.__ready__"})
@@ -108,7 +114,9 @@ def test_max_parallel_puts_a_slot_before_the_first_stage() -> None:
 
 def test_continue_on_error_keeps_what_was_never_started() -> None:
     tasks = graph(
-        job("a"), job("b", stage("s", if_="params.x"), needs=["a"], continue_on_error=True), job("c", needs=["b"])
+        job("a"),
+        job("b", stage("s", if_="params.x"), needs=["a"], continue_on_error=True),
+        job("c", needs=["b"]),
     )
     assert tasks["b.__tolerated__"] == ("none_skipped", {"b.s"})
     assert tasks["b.__end__"] == ("all_success", {"b.__start__", "b.__tolerated__"})
@@ -120,8 +128,38 @@ def test_jobs_may_stand_before_their_needs() -> None:
     assert [j["id"] for j in ordered] == ["first", "last"]
 
 
-def test_names_with_expressions_are_shown_without_them() -> None:
-    assert display_name("Load ${{ matrix.x }} now") == "Load … now"
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Load it", "Load it"),
+        ("Load ${{ matrix.x }} now", "Load {x} now"),
+        ("${{matrix.run-date}} / ${{ params.mode }}", "{run-date} / {mode}"),
+        ("Load ${{ matrix.x | upper }} of ${{ matrix.y }}", "Load … of {y}"),
+        ("Load ${{ matrix['x'] }}", "Load …"),
+    ],
+)
+def test_names_with_expressions_are_shown_with_their_names(name: str, shown: str) -> None:
+    assert display_name(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("axes", "shown"), [(["x"], "matrix: x"), (["x", "y"], "matrix: x, y"), ([], "matrix")]
+)
+def test_the_group_of_legs_is_shown_with_the_axes(axes: list[str], shown: str) -> None:
+    legs = [{"x": 1, "y": 2}]
+    dag = build_dag(workflow(job("m", stage("s"), strategy={"legs": legs, "axes": axes})))
+    assert dag.task_group_dict["m.legs"].group_display_name == shown
+
+
+def test_a_single_stage_carries_the_rule_of_its_job() -> None:
+    tasks = graph(job("a"), job("b", stage("s", if_="params.x"), needs=["a"]))
+    assert tasks["b.s"] == ("all_success", {"a.s"})
+    assert "b.__start__" not in tasks
+
+
+def test_continue_on_error_of_a_stage_that_is_never_skipped() -> None:
+    tasks = graph(job("a"), job("b", needs=["a"], continue_on_error=True))
+    assert tasks["b.__end__"] == ("all_success", {"b.__start__", "b.__tolerated__"})
 
 
 def test_several_needs_of_which_one_may_be_skipped_are_judged_by_a_gate() -> None:

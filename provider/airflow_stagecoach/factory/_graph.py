@@ -205,7 +205,15 @@ class JobGroup:
         return anchor
 
     def _first_stage_is_anchor(self) -> bool:
-        return self.strategy is None and not may_skip(self._tasks()[0])
+        """Whether the first stage can carry the job's trigger rule.
+
+        A skip of its own doing must not look like one of the rule to the stages after it, and what
+        ``continue-on-error`` tolerates must not be what never started.
+        """
+        if self.strategy is not None or self.job.get("continue_on_error"):
+            return False
+        tasks = self._tasks()
+        return len(tasks) == 1 or not may_skip(tasks[0])
 
     # -- stages -----------------------------------------------------------------------------
 
@@ -218,7 +226,8 @@ class JobGroup:
         legs = strategy.get("legs") if "legs" in strategy else gate.output
         mapped = DictOfListsExpandInput({"matrix": legs})
         # The inner group adds nothing to task ids: a stage is `job.stage` with or without a matrix.
-        with MappedTaskGroup("legs", prefix_group_id=False, expand_input=mapped):
+        name = f"matrix: {', '.join(strategy['axes'])}" if strategy["axes"] else "matrix"
+        with MappedTaskGroup("legs", group_display_name=name, prefix_group_id=False, expand_input=mapped):
             self._chain(anchor, matrix=MappedArgument(input=mapped, key="matrix"))
 
     def _chain(self, anchor: BaseOperator | None, matrix: Any) -> None:
@@ -332,7 +341,7 @@ class JobGroup:
         return self._result(self.stages)
 
     def _result(self, over: list[BaseOperator], task_id: str = "__result__") -> BaseOperator:
-        result = EmptyOperator(task_id=task_id, task_display_name="result", trigger_rule=_NF1)
+        result = EmptyOperator(task_id=task_id, task_display_name=task_id.strip("_"), trigger_rule=_NF1)
         over >> result
         return result
 
@@ -374,7 +383,13 @@ def _judges(stage: StagePlan) -> bool:
 
 
 def display_name(name: str) -> str:
-    """A stage's name for the graph: what an expression would give there is not known yet."""
+    """A stage's name for the graph, where values are not known yet.
+
+    ``Load ${{ matrix.region }}`` is shown as ``Load {region}``; what is no plain name as ``…``.
+    """
+    if "${{" not in name:
+        return name
     import re
 
-    return re.sub(r"\$\{\{.*?\}\}", "…", name) if "${{" in name else name
+    name = re.sub(r"\$\{\{\s*(?:[A-Za-z_][\w-]*\.)*([A-Za-z_][\w-]*)\s*\}\}", r"{\1}", name)
+    return re.sub(r"\$\{\{.*?\}\}", "…", name)

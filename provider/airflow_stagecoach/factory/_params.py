@@ -22,5 +22,25 @@ def airflow_params(params: dict[str, ParamPlan] | None) -> dict[str, Param]:
     made: dict[str, Any] = {}
     for name, plan in params.items():
         default = plan.get("default", NOTSET if plan.get("required") else None)
-        made[name] = Param(default, **json_schema(plan))
+        made[name] = Param(default, **form_schema(plan, json_schema(plan)))
     return made
+
+
+def form_schema(plan: ParamPlan, schema: dict[str, Any]) -> dict[str, Any]:
+    """The same schema, said so that Airflow's trigger form has the right field for it.
+
+    The form chooses by ``type`` and ``items.type``:
+
+    * several types give a large field that reads JSON, and makes the number 19.9 of the text 19.90;
+      without ``type`` a decimal is a line of text;
+    * a list is one text per line, unless its items are said to be something else. A default with
+      numbers or maps would come back as texts, so such a list is JSON.
+    """
+    if plan["type"] == "decimal":
+        rest = {key: value for key, value in schema.items() if key not in ("type", "pattern")}
+        kinds = [{"type": kind} for kind in schema["type"]]
+        kinds[0]["pattern"] = schema["pattern"]
+        return {**rest, "anyOf": kinds}
+    if plan["type"] == "array" and any(not isinstance(item, str) for item in plan.get("default") or ()):
+        return {**schema, "items": {"type": ["string", "number", "boolean", "object", "array", "null"]}}
+    return schema

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_stagecoach import expressions
 from airflow_stagecoach.exceptions import StageConfigError
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
+from airflow_stagecoach.operators._names import leg_name
 from airflow_stagecoach.operators._results import FAILURE, SKIPPED, SUCCESS, UPSTREAM_FAILED
 from airflow_stagecoach.operators._run import WorkflowRun
 
@@ -74,6 +75,7 @@ class GateOperator(BaseOperator):
             contexts["__status__"] = self._status(run)
             if not expressions.evaluate_condition(condition, contexts):
                 raise AirflowSkipException(f"`if` of job {self.job['id']!r} is false")
+            self.log.info("`if` of job %r is true", self.job["id"])
         if isinstance(limit, str):
             value = expressions.render(limit, contexts)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -81,7 +83,12 @@ class GateOperator(BaseOperator):
             context["ti"].xcom_push(key=MAX_PARALLEL, value=value)
         if "matrix" not in strategy:
             return None
-        return dynamic_legs(strategy, contexts)
+        legs = dynamic_legs(strategy, contexts)
+        self.log.info("::group::Legs: %d", len(legs))
+        for leg in legs:
+            self.log.info("%s", leg_name(leg))
+        self.log.info("::endgroup::")
+        return legs
 
     def _status(self, run: WorkflowRun) -> dict[str, bool]:
         """What ``success()`` and ``failure()`` say: direct needs for success, all ancestors for failure."""
