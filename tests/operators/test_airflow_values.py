@@ -16,11 +16,16 @@ DECLARED: Any = {"day": {"type": "date"}, "count": {"type": "int", "default": 1}
 
 def test_params_are_typed_as_declared() -> None:
     given = {"params": {"day": "2026-01-31", "count": 2}}
-    assert params(given, workflow(job("j"), params=DECLARED)) == {"day": datetime.date(2026, 1, 31), "count": 2}
+    assert params(given, workflow(job("j"), params=DECLARED)) == {
+        "day": datetime.date(2026, 1, 31),
+        "count": 2,
+    }
 
 
 def test_a_param_that_the_workflow_does_not_have_is_an_error() -> None:
-    with pytest.raises(StageConfigError, match="'cuont', which the workflow does not have; did you mean 'count'?"):
+    with pytest.raises(
+        StageConfigError, match="'cuont', which the workflow does not have; did you mean 'count'?"
+    ):
         params({"params": {"cuont": 1}}, workflow(job("j"), params=DECLARED))
     with pytest.raises(StageConfigError, match="it has: none"):
         params({"params": {"x": 1}}, workflow(job("j"), params={}))

@@ -35,18 +35,33 @@ def test_names_in_python_source(source: str, paths: set[tuple[str | None, ...]])
         ({"kind": "bash", "bash": "echo ${{ stages.a.outputs.b }}"}, {("stages", "a", "outputs", "b")}),
         ({"kind": "bash", "if": "needs.a.result == 'x'"}, {("needs", "a", "result")}),
         (
-            {"kind": "foreach", "foreach": "${{ params.x }}", "stages": [{"kind": "bash", "env": {"A": "${{ vars.v }}"}}]},
+            {
+                "kind": "foreach",
+                "foreach": "${{ params.x }}",
+                "stages": [{"kind": "bash", "env": {"A": "${{ vars.v }}"}}],
+            },
             {("params", "x"), ("vars", "v")},
         ),
         (
-            {"kind": "case", "case": "${{ params.x }}", "match": [{"case": 1, "stages": [{"kind": "bash", "bash": "${{ secrets.s }}"}]}]},
+            {
+                "kind": "case",
+                "case": "${{ params.x }}",
+                "match": [{"case": 1, "stages": [{"kind": "bash", "bash": "${{ secrets.s }}"}]}],
+            },
             {("params", "x"), ("secrets", "s")},
         ),
         (
             {"kind": "parallel", "parallel": {"b": [{"kind": "python", "run": "needs.j.outputs.o"}]}},
             {("needs", "j", "outputs", "o")},
         ),
-        ({"kind": "case", "case": 1, "match": [{"else": [{"kind": "empty", "echo": "${{ conn.c.host }}"}]}]}, {("conn", "c", "host")}),
+        (
+            {
+                "kind": "case",
+                "case": 1,
+                "match": [{"else": [{"kind": "empty", "echo": "${{ conn.c.host }}"}]}],
+            },
+            {("conn", "c", "host")},
+        ),
     ],
 )
 def test_names_in_a_stage(spec: dict[str, Any], paths: set[tuple[str | None, ...]]) -> None:

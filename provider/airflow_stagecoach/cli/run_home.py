@@ -68,6 +68,7 @@ def _settings(home: Path) -> dict[str, str]:
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",  # the run shows what matters itself
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
         "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__STAGECOACH__WORK_FOLDER": str(home / "work"),
     }
 
 

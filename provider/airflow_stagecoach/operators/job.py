@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators._run import STAGES
-from airflow_stagecoach.operators.stage import StageOperator, make_hooks
+from airflow_stagecoach.operators.stage import StageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,7 +29,7 @@ class JobStagesOperator(StageOperator):
 
     def _start(self, context: Context) -> dict[str, Any]:
         with self._fail_fast(context).guard(self._cancel):
-            result = self._run_unit(self._unit(context), make_hooks(self, context))
+            result = self._run_unit(context)
             if result["outcome"] == "cancelled":
                 raise StageFailed("The stages were cancelled")
         record = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._base import StageBaseOperator
 from airflow_stagecoach.operators._names import folder_name
-from airflow_stagecoach.operators._run import OMITTED
+from airflow_stagecoach.operators._run import OMITTED, is_one_task
+from airflow_stagecoach.operators._secrets import Hider
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,14 +35,24 @@ class StageOperator(StageBaseOperator):
 
     def _start(self, context: Context) -> dict[str, Any]:
         with self._fail_fast(context).guard(self._cancel):
-            result = self._run_unit(self._unit(context), make_hooks(self, context))
+            result = self._run_unit(context)
             (stage,) = result["stages"].values()
             return _outputs(context["ti"], stage)
 
-    def _run_unit(self, unit: Unit, hooks: Hooks) -> Result:
+    def _run_unit(self, context: Context) -> Result:
+        """Run the unit on the backend; secret values are hidden in what comes back."""
+        unit = self._unit(context)
+        hider = Hider(unit["contexts"])
         runs_on = self.runs_on or {"type": "local"}
         self._backend = get_backend(runs_on["type"], runs_on.get("with_"))
-        return self._backend.run(unit, hooks)
+        result: Result = hider.value(self._backend.run(unit, make_hooks(self, context, hider)))
+        if result["state"] == "success" and self._is_last():
+            shutil.rmtree(str(unit["workdir"]), ignore_errors=True)
+        return result
+
+    def _is_last(self) -> bool:
+        """Whether no later stage of the leg uses its scratch folder."""
+        return self.job is None or is_one_task(self.job) or self.position == len(self.job["stages"]) - 1
 
     def _cancel(self) -> None:
         if self._backend is not None:
@@ -87,13 +99,15 @@ class StageOperator(StageBaseOperator):
         self._cancel()
 
 
-def make_hooks(operator: StageBaseOperator, context: Context) -> Hooks:
+def make_hooks(operator: StageBaseOperator, context: Context, hider: Hider) -> Hooks:
+    """What a unit asks of its surroundings: the task's log, and workflows to trigger."""
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.operators._trigger_run import run_workflow
 
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
     def log(text: str, level: str = "info") -> None:
+        text = hider.text(text)
         if _local.session is not None:
             _local.session.write(text, level)
             return

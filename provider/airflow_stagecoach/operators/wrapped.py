@@ -104,7 +104,8 @@ class OperatorStageOperator(StageBaseOperator):
         except TypeError as error:
             raise StageConfigError(f"{self._spec['operator']}: {error}") from error
         inner = inner.prepare_for_execution()
-        # Only for lookups (template environment, dag id). Set past the attribute, which would add it to the DAG.
+        # Only for lookups (template environment, dag id). Set past the attribute, which would add the
+        # operator to the DAG.
         vars(inner)["_dag"] = self.dag
         inner.template_fields = tuple(name for name in inner.template_fields if name not in final)
         inner.render_template_fields(context, self._jinja_env)
