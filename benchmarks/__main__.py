@@ -37,7 +37,9 @@ def main() -> int:
     parser.add_argument(
         "--only", choices=["loading", "running"], help="one part; the report then has only that part"
     )
-    parser.add_argument("--airflow34", metavar="PYTHON", help="an interpreter with Airflow 3.4, for its own YAML")
+    parser.add_argument(
+        "--airflow34", metavar="PYTHON", help="an interpreter with Airflow 3.4, for its own YAML"
+    )
     parser.add_argument("--dag-factory", type=Path, metavar="FOLDER", help="a folder with dag-factory in it")
     parser.add_argument("--output", type=Path, help="where the report goes (default: docs/benchmarks.md)")
     arguments = parser.parse_args()

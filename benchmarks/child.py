@@ -8,6 +8,8 @@ the same for every format.
 from __future__ import annotations
 
 import gc
+import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
 BUNDLE = "benchmark"
 
 #: Distributions that a document must never load.
-SDKS = ("docker", "kubernetes", "kubernetes_asyncio", "boto3", "botocore", "azure", "google.cloud", "aiobotocore")
+SDKS = (
+    "docker",
+    "kubernetes",
+    "kubernetes_asyncio",
+    "boto3",
+    "botocore",
+    "azure",
+    "google.cloud",
+    "aiobotocore",
+)
 
 
 def measure_bag(folder: Path, stride: str = "1") -> dict[str, Any]:
@@ -68,7 +79,9 @@ def measure_processor(folder: Path, stride: str = "1") -> dict[str, Any]:
     assert manager.client is not None
     gc.freeze()
     started = time.perf_counter()
-    found = sorted(manager._find_files_in_bundle(bundle), key=lambda item: str(getattr(item, "rel_path", item)))
+    found = sorted(
+        manager._find_files_in_bundle(bundle), key=lambda item: str(getattr(item, "rel_path", item))
+    )
     listing = time.perf_counter() - started
     files = [
         item
@@ -110,10 +123,10 @@ def measure_worker(folder: Path, file: str, dag_id: str) -> dict[str, Any]:
     child; ``next`` is the median of the tasks after it. The imports that Airflow does for any task
     come before.
     """
-    import airflow.dag_processing.dagbag
-    import airflow.sdk.execution_time.task_runner
     from airflow.sdk.execution_time import supervisor
 
+    for name in ("airflow.dag_processing.dagbag", "airflow.sdk.execution_time.task_runner"):
+        importlib.import_module(name)
     _import_importers()
     before_modules = set(sys.modules)
     gc.freeze()
@@ -187,11 +200,10 @@ def _fork(function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _import_importers() -> None:
     """Import what Airflow itself imports for the first file of any kind."""
-    try:
-        from airflow.dag_processing.importers import get_importer_registry
-    except ImportError:
-        from airflow.sdk.importers import get_importer_registry
-    get_importer_registry()
+    name = "airflow.dag_processing.importers"  # 3.3
+    if importlib.util.find_spec(name) is None:
+        name = "airflow.sdk.importers"  # 3.4
+    importlib.import_module(name).get_importer_registry()
 
 
 def _cpu() -> float:
@@ -219,7 +231,9 @@ def _refuse_errors(errors: dict[str, Any] | None) -> None:
         raise AssertionError(f"the corpus does not load: {errors}")
 
 
-def environment(home: Path, folder: Path, cache: Path | None, extra_path: Path | None = None) -> dict[str, str]:
+def environment(
+    home: Path, folder: Path, cache: Path | None, extra_path: Path | None = None
+) -> dict[str, str]:
     """Give the environment of a measuring process.
 
     :param home: AIRFLOW_HOME

@@ -353,7 +353,7 @@ load_yaml_dags(globals_dict=globals(), ARGUMENT=str(Path(__file__).parent / "NAM
 '''
 
 #: What dag-factory's PythonOperators call. Without the words by which Airflow knows a file with DAGs.
-_CALLABLES = '''\
+_CALLABLES = """\
 def split_rows(limit):
     rows = list(range(int(limit)))
     return {"rows": rows, "total": sum(rows)}
@@ -370,7 +370,7 @@ def transform_partition(partition):
 
 def render_report(region, limit):
     return {"text": f"report for {region}, limit {limit}"}
-'''
+"""
 
 #: Airflow's own YAML has neither groups nor mapping, and Python code is not written in it: ten bash tasks.
 AIRFLOW_YAML = """\

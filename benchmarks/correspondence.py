@@ -46,9 +46,7 @@ def describe(folder: Path, dag_id: str) -> dict[str, Any]:
         "edges": sorted(edges),
         "mapped": {task: legs for task, legs in mapped.items() if not _is_own(task)},
         "groups": sorted({task.task_id.rpartition(".")[0] for task in stages if task.task_group.group_id}),
-        "rules": {
-            task_id: _rule_of_job(dag, task_id) for task_id in ("report.render", "clean.remove")
-        },
+        "rules": {task_id: _rule_of_job(dag, task_id) for task_id in ("report.render", "clean.remove")},
         "retries": sorted({task.retries for task in stages}),
         "timeouts": sorted({str(task.execution_timeout) for task in stages}),
         "schedule": _schedule(dag),

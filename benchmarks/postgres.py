@@ -62,7 +62,9 @@ def server(folder: Path) -> Iterator[dict[str, str] | None]:
         )
 
     run(str(binaries / "initdb"), "-D", str(data / "db"), "-U", "airflow", "-A", "trust", "-E", "UTF8")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c max_connections=200"
+    options = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c max_connections=200"
+    )
     control = str(binaries / "pg_ctl")
     run(control, "-D", str(data / "db"), "-l", str(data / "log"), "-w", "-o", options, "start")
     try:

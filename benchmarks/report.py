@@ -21,8 +21,8 @@ A check (`benchmarks/correspondence.py`) proves first that stages, order, mappin
 schedule agree.
 
 Every figure is from a fresh process; repeats are interleaved, so that what else the machine did fell on all
-alike. **×** is the ratio to hand-written Python, the median over the repeats, by the clock and by processor time.
-Times are medians, with the smallest and the largest beside them. Only ratios travel between machines.
+alike. **×** is the ratio to hand-written Python, the median over the repeats, by the clock and by processor
+time. Times are medians, with the smallest and the largest beside them. Only ratios travel between machines.
 """
 
 _MODES = {
@@ -33,16 +33,16 @@ _MODES = {
     ),
     "processor": (
         "One forked child per file, as the DAG processor parses",
-        "By Airflow's own manager: each file is parsed and serialized in a child of its own, one after the other; "
-        "time per document. The manager has imported what it imports in a real DAG processor. Memory is the peak of "
-        "a child, most of which it shares with the manager.",
+        "By Airflow's own manager: each file is parsed and serialized in a child of its own, one after the "
+        "other; time per document. The manager has imported what it imports in a real DAG processor. Memory "
+        "is the peak of a child, most of which it shares with the manager.",
         "per document",
     ),
     "worker": (
         "One document at the start of a task",
-        "The first task that a new worker runs from this file: what happens before the fork, the fork, and the "
-        "DAG in the child. *Next* is each task after it. Memory is what the child grew by. A folder with one "
-        "loader pays for the whole folder each time.",
+        "The first task that a new worker runs from this file: what happens before the fork, the fork, and "
+        "the DAG in the child. *Next* is each task after it. Memory is what the child grew by. A folder with "
+        "one loader pays for the whole folder each time.",
         "first task",
     ),
 }
@@ -89,7 +89,9 @@ def _conditions(report: Report) -> str:
         "- " + ", ".join(f"{name} {version}" for name, version in versions.items())
         for versions in report.versions.values()
     ]
-    lines.append(f"- load of the machine before: {report.load_before:.1f}, at the end: {report.load_after:.1f}")
+    lines.append(
+        f"- load of the machine before: {report.load_before:.1f}, at the end: {report.load_after:.1f}"
+    )
     return "\n".join(lines) + "\n"
 
 
