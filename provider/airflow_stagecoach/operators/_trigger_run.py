@@ -113,17 +113,21 @@ def find_plan(ti: Any, dag_id: str) -> WorkflowPlan | None:
 
 
 def coerced(plan: WorkflowPlan | None, params: dict[str, Any]) -> dict[str, Any]:
-    """Params as the child's types want them: a text from an expression becomes a number where it must."""
-    declared = plan.get("params") if plan is not None else None
-    values = dict(params)
-    if plan is not None and declared:
-        from airflow_stagecoach.document.params import ParamError, coerce
+    """Params as the child's types want them: a text from an expression becomes a number where it must.
 
-        for name in values.keys() & declared.keys():
-            try:
-                values[name] = coerce(declared[name], values[name])
-            except ParamError as error:
-                raise StageConfigError(f"param {name!r} of {plan['dag_id']!r}: {error}") from None
+    :raises StageConfigError: a value that does not fit, one that is missing, or a name that the child has not
+    """
+    values = dict(params)
+    declared = None if plan is None else plan.get("params")
+    if plan is not None and declared is not None:
+        from airflow_stagecoach.document.params import ParamError, coerce_all
+
+        try:
+            complete = coerce_all(declared, values)
+        except ParamError as error:
+            hint = f"; {error.hint}" if error.hint else ""
+            raise StageConfigError(f"cannot trigger {plan['dag_id']!r}: {error}{hint}") from None
+        values = {name: complete[name] for name in values}
     plain: dict[str, Any] = json.loads(json.dumps(values, default=_json_value))
     return plain
 
