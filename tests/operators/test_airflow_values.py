@@ -24,7 +24,7 @@ def test_params_are_typed_as_declared() -> None:
 
 def test_a_param_that_the_workflow_does_not_have_is_an_error() -> None:
     with pytest.raises(
-        StageConfigError, match="'cuont', which the workflow does not have; did you mean 'count'?"
+        StageConfigError, match="'cuont', which the workflow does not have; did you mean 'count'"
     ):
         params({"params": {"cuont": 1}}, workflow(job("j"), params=DECLARED))
     with pytest.raises(StageConfigError, match="it has: none"):
