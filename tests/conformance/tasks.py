@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach import tag
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @tag("demo", alias="simple-task")

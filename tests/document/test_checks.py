@@ -1,7 +1,6 @@
 """Which names an expression may use where."""
 
 # Documents and messages stay on one line:
-# ruff: noqa: E501
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 # Documents and messages stay on one line:
-# ruff: noqa: E501
 
 from __future__ import annotations
 

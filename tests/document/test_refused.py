@@ -1,7 +1,6 @@
 """Documents that are refused, with what their author reads."""
 
 # Documents and messages stay on one line:
-# ruff: noqa: E501
 
 from __future__ import annotations
 
