@@ -50,3 +50,27 @@ def test_a_list_of_anything_else_is_json_in_the_form(default: list[Any]) -> None
     param = airflow_params({"p": {"type": "array", "default": default}})["p"]
     assert param.schema["items"]["type"] != "string"
     assert param.resolve() == default
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2024-02-29T12:00:00Z",
+        "2024-02-29T12:00:00.123+07:00",
+        "2024-02-29 12:00",
+        "2024-02-29",
+        "2024-02-29T12:00+0700",
+    ],
+)
+def test_a_datetime(value: str) -> None:
+    param = airflow_params({"p": {"type": "datetime", "required": True}})["p"]
+    assert param.resolve(value) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["noon", "2024-13-01T00:00:00Z", "2024-02-29T25:00:00Z", "20240229", "2024-02-29T", 5]
+)
+def test_what_is_no_datetime(value: Any) -> None:
+    param = airflow_params({"p": {"type": "datetime", "required": True}})["p"]
+    with pytest.raises(ParamValidationError):
+        param.resolve(value)

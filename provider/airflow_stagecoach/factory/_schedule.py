@@ -34,7 +34,9 @@ def schedule(plan: SchedulePlan | None) -> Any:
         return DeltaTriggerTimetable(timedelta(seconds=plan["every"]))
     if "at" in plan:
         import pendulum
-        from airflow.sdk import EventsTimetable
+
+        # Not the one of airflow.sdk: Airflow 3.3 and 3.4 serialize that without a key that they read.
+        from airflow.timetables.events import EventsTimetable
 
         return EventsTimetable(event_dates=[pendulum.instance(moment(text)) for text in plan["at"]])
     if plan.get("continuous"):
