@@ -125,12 +125,6 @@ def json_schema(plan: ParamPlan) -> dict[str, Any]:
 
 _DECIMAL_TEXT = r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?$"
 
-# Airflow checks the format date-time only where another package happens to be installed.
-_DATETIME_TEXT = (
-    r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
-    r"([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)?)?$"
-)
-
 _SCHEMA: dict[str, dict[str, Any]] = {
     "str": {"type": "string"},
     "int": {"type": "integer"},
@@ -138,7 +132,7 @@ _SCHEMA: dict[str, dict[str, Any]] = {
     "decimal": {"type": ["string", "number"], "pattern": _DECIMAL_TEXT},
     "bool": {"type": "boolean"},
     "date": {"type": "string", "format": "date"},
-    "datetime": {"type": "string", "format": "date-time", "pattern": _DATETIME_TEXT},
+    "datetime": {"type": "string", "format": "date-time"},
     "map": {"type": "object"},
     "array": {"type": "array"},
 }

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from airflow_stagecoach.document.plan import ParamPlan
 
 
+#: Airflow checks the format date-time only where another package happens to be installed.
+_DATETIME_TEXT = (
+    r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+    r"([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)?)?$"
+)
+
+
 def airflow_params(params: dict[str, ParamPlan] | None) -> dict[str, Param]:
     """Airflow params by name. A param without default that is not required is null."""
     if not params:
@@ -41,6 +48,8 @@ def form_schema(plan: ParamPlan, schema: dict[str, Any]) -> dict[str, Any]:
         kinds = [{"type": kind} for kind in schema["type"]]
         kinds[0]["pattern"] = schema["pattern"]
         return {**rest, "anyOf": kinds}
+    if plan["type"] == "datetime":
+        return {**schema, "pattern": _DATETIME_TEXT}
     if plan["type"] == "array" and any(not isinstance(item, str) for item in plan.get("default") or ()):
         return {**schema, "items": {"type": ["string", "number", "boolean", "object", "array", "null"]}}
     return schema
