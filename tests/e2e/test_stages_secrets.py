@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from e2e_client import Client, Run
 
     from airflow_stagecoach.cli.local_airflow import LocalAirflow
@@ -52,7 +54,7 @@ secrets:
 
 
 @pytest.fixture(scope="module")
-def run(client: Client) -> Run:
+def run(client: Client) -> Iterator[Run]:
     client.http.post("/variables", json={"key": "e2e_token", "value": VARIABLE}).raise_for_status()
     connection = {
         "connection_id": "e2e_db",
@@ -64,7 +66,9 @@ def run(client: Client) -> Run:
     client.http.post("/connections", json=connection).raise_for_status()
     client.drop("secrets.yaml", DOCUMENT)
     client.wait_for_dag("secrets")
-    return client.run("secrets")
+    yield client.run("secrets")
+    client.http.delete("/variables/e2e_token")
+    client.http.delete("/connections/e2e_db")
 
 
 def test_the_processes_see_them(client: Client, run: Run) -> None:
