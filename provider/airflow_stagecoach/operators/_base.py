@@ -281,6 +281,7 @@ class StageBaseOperator(BaseOperator):
             return
         values = {**self._with_env(contexts), "__status__": self._status(context)}
         if not expressions.evaluate_condition(condition, values):
+            self.log.info("Skipped: its `if` is false")
             raise AirflowSkipException("Its `if` is false")
 
     def _with_env(self, contexts: dict[str, Any]) -> dict[str, Any]:

@@ -99,14 +99,16 @@ def _as_result(child: dict[str, Any]) -> dict[str, Any]:
 
 def find_plan(ti: Any, dag_id: str) -> WorkflowPlan | None:
     """The plan of a workflow by its DAG id; ``None`` for a DAG that is no document."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-
     from airflow_stagecoach import document
 
     dag = ti.get_dag(dag_id)
     if not dag.relative_fileloc or not dag.relative_fileloc.endswith((".yaml", ".yml")):
         return None
-    bundle = DagBundlesManager().get_bundle(name=dag.bundle_name, version=dag.bundle_version)
+    bundle = getattr(ti, "bundle_instance", None)
+    if bundle is None or (bundle.name, bundle.version) != (dag.bundle_name, dag.bundle_version):
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+        bundle = DagBundlesManager().get_bundle(name=dag.bundle_name, version=dag.bundle_version)
     path = Path(bundle.path, dag.relative_fileloc)
     loaded = document.load(path.read_bytes(), str(path))
     return next((plan for plan in loaded.plans if plan["dag_id"] == dag_id), None)

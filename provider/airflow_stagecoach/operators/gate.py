@@ -59,7 +59,7 @@ class GateOperator(BaseOperator):
         if self.skip_after_skipped:
             skipped = [name for name in self.job.get("needs", ()) if run.result(name) == SKIPPED]
             if skipped:
-                raise AirflowSkipException(f"Skipped before this job: {', '.join(skipped)}")
+                raise self._skip(f"skipped before this job: {', '.join(skipped)}")
         strategy: Any = self.job.get("strategy", {})
         dynamic = {key: strategy[key] for key in ("matrix", "include", "exclude") if key in strategy}
         limit = strategy.get("max_parallel")
@@ -74,7 +74,7 @@ class GateOperator(BaseOperator):
         if condition is not None:
             contexts["__status__"] = self._status(run)
             if not expressions.evaluate_condition(condition, contexts):
-                raise AirflowSkipException(f"`if` of job {self.job['id']!r} is false")
+                raise self._skip(f"`if` of job {self.job['id']!r} is false")
             self.log.info("`if` of job %r is true", self.job["id"])
         if isinstance(limit, str):
             value = expressions.render(limit, contexts)
@@ -89,6 +89,11 @@ class GateOperator(BaseOperator):
             self.log.info("%s", leg_name(leg))
         self.log.info("::endgroup::")
         return legs
+
+    def _skip(self, reason: str) -> AirflowSkipException:
+        # Airflow itself says only "Skipping task", in a folded part of the log.
+        self.log.info("Skipped: %s", reason)
+        return AirflowSkipException(reason)
 
     def _status(self, run: WorkflowRun) -> dict[str, bool]:
         """What ``success()`` and ``failure()`` say: direct needs for success, all ancestors for failure."""
