@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DOCUMENT = """
 parent:
@@ -180,3 +182,51 @@ def test_the_airflow_command_line_runs_a_document_in_a_process_of_its_own(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["jobs"]["c"]["outputs"] == {"m": 5}
     assert not (tmp_path / "foreign" / "airflow.db").exists()
+
+
+NESTED = """
+parent:
+  type: Workflow
+  jobs:
+    j:
+      stages:
+        - name: fan
+          id: fan
+          foreach: [1, 2]
+          concurrent: 2
+          stages: [{name: call, id: call, trigger: "child-${{ 'x' }}", params: {n: "${{ item }}"}}]
+child-x:
+  type: Workflow
+  params: {n: int}
+  jobs:
+    c:
+      stages:
+        - {name: add, run: "m = params.n + 1"}
+        - {name: deeper, parallel: {x: [{name: t, trigger: grandchild}]}}
+grandchild:
+  type: Workflow
+  jobs: {g: {stages: [{name: s, bash: "echo {{ ds }}"}]}}
+endless:
+  type: Workflow
+  jobs: {j: {stages: [{name: again, trigger: "${{ 'endless' }}"}]}}
+"""
+
+
+def test_branches_may_trigger_workflows_at_the_same_time(tmp_path: Path) -> None:
+    file = tmp_path / "nested.yaml"
+    file.write_text(NESTED)
+    code, outcome, err = finish(start(str(file), "--workflow", "parent", "--json"))
+    assert (code, outcome["state"]) == (0, "success"), err
+    items = outcome["jobs"]["j"]["stages"]["fan"]["outputs"]["foreach"]
+    found = {
+        key: item["stages"]["call"]["outputs"]["jobs"]["c"]["outputs"]["m"] for key, item in items.items()
+    }
+    assert found == {"1": 2, "2": 3}
+
+
+def test_recursion_that_only_a_run_can_show_ends(tmp_path: Path) -> None:
+    file = tmp_path / "nested.yaml"
+    file.write_text(NESTED)
+    code, outcome, err = finish(start(str(file), "--workflow", "endless", "--json"))
+    assert (code, outcome["state"]) == (1, "failed")
+    assert "triggered each other 16 times" in err

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import time
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from airflow_stagecoach.cli.run_home import private_home
+from airflow_stagecoach.operators._local import DEEPEST, TOO_DEEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,15 +62,30 @@ class Session:
         self._file = file
         self._answers = answers
         self._depth = 0
+        self._locks = [threading.Lock() for _ in range(DEEPEST + 1)]
         self._stderr = sys.stderr
 
     # -- what operators ask for -------------------------------------------------------------
 
-    def run_workflow(self, dag_id: str, params: dict[str, Any]) -> dict[str, Any]:
-        """Run the workflow of a trigger stage, nested."""
+    @property
+    def level(self) -> int:
+        """How many workflows are running, one in another."""
+        return self._depth
+
+    def run_workflow(self, dag_id: str, params: dict[str, Any], level: int) -> dict[str, Any]:
+        """Run the workflow of a trigger stage, nested.
+
+        Branches of a stage may ask for workflows at the same time: those of one level wait for each other.
+        """
+        with self._locks[level]:
+            return self._run_workflow(dag_id, params)
+
+    def _run_workflow(self, dag_id: str, params: dict[str, Any]) -> dict[str, Any]:
         from airflow_stagecoach.exceptions import StageConfigError
         from airflow_stagecoach.operators._trigger_run import coerced
 
+        if self._depth >= DEEPEST:
+            raise StageConfigError(TOO_DEEP)
         plan = self._find(dag_id)
         if plan is None:
             raise StageConfigError(
@@ -135,9 +154,8 @@ class Session:
         _store(dag)
         self._depth += 1
         try:
-            dag_run = dag.test(
-                logical_date=None, run_conf=_plain(params), mark_success_pattern=_NOTHING_TO_RUN
-            )
+            with _signals_in_threads():
+                dag_run = dag.test(run_conf=_plain(params), mark_success_pattern=_NOTHING_TO_RUN)
         finally:
             self._depth -= 1
         data = DatabaseRunData(plan, dag_run.run_id, params)
@@ -158,6 +176,27 @@ class Session:
                 for plan in document.load(data, str(path)).plans:
                     self._plans.setdefault(plan["dag_id"], plan)
         return self._plans.get(dag_id)
+
+
+@contextmanager
+def _signals_in_threads() -> Iterator[None]:
+    """Let ``dag.test()`` run in a thread too, where a branch of a parallel stage asks for a workflow.
+
+    Airflow sets a signal handler for each task, which only the main thread can do; the handler of the task
+    around it is still there.
+    """
+    if threading.current_thread() is threading.main_thread():
+        yield
+        return
+    real = signal.signal
+
+    def set_handler(number: int, handler: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            return real(number, handler)
+        return signal.getsignal(number)
+
+    with patch("signal.signal", set_handler):
+        yield
 
 
 def _plain(params: dict[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def load(
         if plan is not None and not (yaml_is_bad and _touches(part, source)):
             loaded.plans.append(plan)
     _check_unique(loaded, source)
+    _check_recursion(loaded, source)
     loaded.diagnostics.sort(key=lambda diagnostic: (diagnostic.line, diagnostic.column))
     del loaded.diagnostics[MAX_SHOWN:]
     return loaded
@@ -279,3 +280,24 @@ def _check_unique(loaded: Loaded, source: Source) -> None:
         seen[name] = plan["line"]
         kept.append(plan)
     loaded.plans[:] = kept
+
+
+def _check_recursion(loaded: Loaded, source: Source) -> None:
+    """Workflows of a file that would trigger each other for ever are errors, all of them."""
+    if len(loaded.plans) < 2 or "trigger" not in source.text.text:
+        return
+    from airflow_stagecoach.document.recursion import endless
+
+    for circle, line in endless(loaded.plans):
+        shown = " -> ".join([*circle, circle[0]])
+        start = source.text.offset(line - 1, 0)
+        loaded.diagnostics.append(
+            source.diagnostic(
+                "triggers-itself",
+                f"these workflows trigger each other without end: {shown[:200]}",
+                start,
+                start + 1,
+                "remove one of the trigger stages, or put an `if` before it",
+            )
+        )
+        loaded.plans[:] = [plan for plan in loaded.plans if plan["dag_id"] not in circle]

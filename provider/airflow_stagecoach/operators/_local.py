@@ -13,12 +13,23 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
+#: Workflows that may run one in another. Recursion that only a run can show ends here.
+DEEPEST = 16
+
+TOO_DEEP = f"workflows triggered each other {DEEPEST} times, one in another; do they trigger themselves?"
+
+
 class LocalSession(Protocol):
     """What the command line offers to the tasks that it runs."""
 
-    def run_workflow(self, dag_id: str, params: dict[str, Any]) -> dict[str, Any]:
+    @property
+    def level(self) -> int:
+        """How many workflows are running, one in another."""
+
+    def run_workflow(self, dag_id: str, params: dict[str, Any], level: int) -> dict[str, Any]:
         """Run another workflow to its end.
 
+        :param level: of the workflow that asks
         :return: ``{"state", "params", "jobs"}``, see :mod:`airflow_stagecoach.operators._report`
         """
 

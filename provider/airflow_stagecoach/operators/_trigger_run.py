@@ -27,16 +27,17 @@ _POLL = 1.0
 
 
 def run_workflow(
-    context: Mapping[str, Any], dag_id: str, params: dict[str, Any], path: str
+    context: Mapping[str, Any], dag_id: str, params: dict[str, Any], path: str, level: int = 0
 ) -> dict[str, Any]:
     """Start a workflow, wait in this worker until it ends, and read its outputs.
 
     :param path: names the place inside the task, so that a retry finds its own child
+    :param level: in ``stagecoach run``, how many workflows run one in another around this task
     :return: ``{"state": "success|failed|skipped", "outputs": {"jobs": ..., "params": ...}}``
     :raises StageConfigError: no such DAG, or one that cannot run
     """
     if _local.session is not None:
-        return _as_result(_local.session.run_workflow(dag_id, params))
+        return _as_result(_local.session.run_workflow(dag_id, params, level))
     run_id = start(context, dag_id, params, path)
     while (state := _run_state(dag_id, run_id)) not in ENDED:
         time.sleep(_POLL)
@@ -139,9 +140,19 @@ def _json_value(value: Any) -> Any:
 
 
 def _child_run_id(ti: Any, dag_id: str, path: str, try_number: int) -> str:
+    depth = _depth(ti.run_id) + 1
+    if depth > _local.DEEPEST:
+        raise StageConfigError(_local.TOO_DEEP)
     place = f"{ti.dag_id}\n{ti.run_id}\n{ti.task_id}\n{ti.map_index}\n{path}\n{dag_id}\n{try_number}"
     digest = hashlib.sha256(place.encode()).hexdigest()[:16]
-    return f"stagecoach__{ti.dag_id}.{ti.task_id}"[:200] + f"__{digest}"
+    return f"stagecoach__{depth}__{ti.dag_id}.{ti.task_id}"[:200] + f"__{digest}"
+
+
+def _depth(run_id: str) -> int:
+    """How many workflows stand above a run that was triggered by ours; 0 for one that was not."""
+    mark, _, rest = run_id.partition("__")
+    depth = rest.partition("__")[0]
+    return int(depth) if mark == "stagecoach" and depth.isdigit() else 0
 
 
 def _run_state(dag_id: str, run_id: str) -> str | None:

@@ -104,6 +104,8 @@ def make_hooks(operator: StageBaseOperator, context: Context, hider: Hider) -> H
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.operators._trigger_run import run_workflow
 
+    # Taken now: a branch may ask while a workflow of another branch runs.
+    level = _local.session.level if _local.session is not None else 0
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
     def log(text: str, level: str = "info") -> None:
@@ -114,7 +116,7 @@ def make_hooks(operator: StageBaseOperator, context: Context, hider: Hider) -> H
         operator.log.log(levels.get(level, 20), "%s", text)
 
     def trigger(dag_id: str, params: dict[str, Any], path: str) -> dict[str, Any]:
-        return run_workflow(context, dag_id, params, path)
+        return run_workflow(context, dag_id, params, path, level)
 
     return Hooks(log=log, trigger=trigger)
 

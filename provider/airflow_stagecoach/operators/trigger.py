@@ -40,7 +40,8 @@ class TriggerStageOperator(StageBaseOperator):
         dag_id = str(expressions.render(spec["trigger"], values))
         params = expressions.render(spec.get("params", {}), values)
         if _local.session is not None:
-            return self._finish(context, _trigger_run.run_workflow(context, dag_id, params, ""))
+            level = _local.session.level
+            return self._finish(context, _trigger_run.run_workflow(context, dag_id, params, "", level))
         run_id = _trigger_run.start(context, dag_id, params)
         self.log.info("Run %s of %s started", run_id, dag_id)
         deadline = (
