@@ -14,20 +14,20 @@ from benchmarks.correspondence import check_correspondence
 
 #: (mode, documents) -> repeats
 FULL = {
-    ("bag", 1): 5,
-    ("bag", 200): 5,
-    ("bag", 1000): 3,
-    ("processor", 1): 3,
-    ("processor", 200): 3,
+    ("bag", 1): 3,
+    ("bag", 200): 3,
+    ("bag", 1000): 2,
+    ("processor", 1): 2,
+    ("processor", 200): 2,
     ("processor", 1000): 1,
-    ("worker", 1): 5,
-    ("worker", 200): 5,
-    ("worker", 1000): 3,
+    ("worker", 1): 3,
+    ("worker", 200): 3,
+    ("worker", 1000): 2,
 }
 QUICK = {("bag", 20): 2, ("processor", 20): 1, ("worker", 20): 2}
 
 #: What is measured under the second Airflow.
-FULL_34 = {("bag", 200): 3, ("processor", 200): 2, ("worker", 200): 3}
+FULL_34 = {("bag", 200): 2, ("processor", 200): 1, ("worker", 200): 2}
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,9 @@ class Setting:
     folder: Path  # for corpora, caches and logs
     dag_factory: Path | None  # a folder that has dag-factory; kept apart, its plugin would load everywhere
     say: Callable[[str], None]
+    warmed: set[tuple[str, int, str]] = field(
+        default_factory=set
+    )  # corpora that an Airflow has loaded before
 
 
 @dataclass
@@ -119,9 +122,11 @@ def compare(setting: Setting, python: str, airflow: str, mode: str, count: int, 
         base = next(name for name in series if by_label[name].cold == by_label[label].cold)
         one.baseline = None if base == label else series[base]
     for contestant in by_label.values():
-        if not contestant.cold:
+        corpus_and_python = (contestant.format, count, contestant.python)
+        if not contestant.cold and corpus_and_python not in setting.warmed:
             # Not counted: it compiles Python to bytecode and fills the cache of plans.
             measure(setting, contestant, "bag", count)
+            setting.warmed.add(corpus_and_python)
     interleave(
         list(series.values()),
         repeats,

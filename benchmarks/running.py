@@ -139,7 +139,7 @@ def measure(setting: Setting, *, quick: bool) -> Runs:
             time.sleep(3)  # until the DAG processor has settled
             # First, because all workers have run tasks of both then, and have imported what they need.
             _measure_matrices(setting, client, found, names, runs=1 if quick else 2)
-            _measure_starts(setting, client, found, out, names, runs=1 if quick else 4)
+            _measure_starts(setting, client, found, out, names, runs=1 if quick else 3)
         finally:
             airflow.stop()
     return found
