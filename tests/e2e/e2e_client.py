@@ -7,12 +7,14 @@ import textwrap
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 #: Seconds. Listing takes 2 s, parsing 1 s; a busy machine takes its time.
 PATIENCE = 90.0
@@ -189,7 +191,7 @@ class Client:
             asked = self.get(path)["hitl_details"]
             return next((one for one in asked if one["task_instance"]["task_id"] == task_id), None)
 
-        question: dict[str, Any] = wait(look, f"{task_id} asks nothing", PATIENCE, lambda: self.states(run))
+        question = wait(look, f"{task_id} asks nothing", PATIENCE, lambda: self.states(run))
         # Airflow fails a task that goes on before its executor has reported that its process ended.
         time.sleep(4)
         path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/-1/hitlDetails"
@@ -268,8 +270,8 @@ def processes(**environment: str) -> list[int]:
 
 
 def wait(
-    look: Callable[[], Any], complaint: str, timeout: float, context: Callable[[], Any] | None = None
-) -> Any:
+    look: Callable[[], T | None], complaint: str, timeout: float, context: Callable[[], Any] | None = None
+) -> T:
     """Call ``look`` twice a second until it gives something true, and give that.
 
     :raises TimeoutError: it did not in ``timeout`` seconds; says ``complaint`` and what ``context`` gives

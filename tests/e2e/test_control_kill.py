@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ import pytest
 from e2e_client import processes, wait
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from e2e_client import Client, Run
 
     from airflow_stagecoach.cli.local_airflow import LocalAirflow

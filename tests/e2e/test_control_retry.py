@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from e2e_client import Client, Run
 
 RETRIES = r"""
@@ -87,7 +89,7 @@ def pauses(client: Client, run: Run, task_id: str) -> list[float]:
     )
     return [
         (moment(after["start_date"]) - moment(before["end_date"])).total_seconds()
-        for before, after in zip(tries, tries[1:], strict=False)
+        for before, after in itertools.pairwise(tries)
     ]
 
 
@@ -109,17 +111,14 @@ def test_clearing_a_failed_stage(client: Client, cleared: Run, good: Path) -> No
     """The stage that failed and all that follows it run again; what had succeeded does not."""
     run = client.wait_for_run(cleared)
     assert run.state == "failed"
-    assert client.states(run) == {
+    states = client.states(run)
+    assert {name: state for name, state in states.items() if "__" not in name} == {
         "before.before": "success",
         "fails.first": "success",
         "fails.fail": "failed",
         "fails.last": "upstream_failed",
-        "fails.__result__": "upstream_failed",
-        "after.__start__": "upstream_failed",
         "after.after": "upstream_failed",
-        "clean.__gate__": "success",
         "clean.clean": "success",
-        "__run__": "upstream_failed",
     }
     assert client.xcom(run, "clean.clean") == {"how": "failure"}
     good.touch()

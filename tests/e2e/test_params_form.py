@@ -95,7 +95,7 @@ def test_a_missing_required_param_is_refused(client: Client, typed: str) -> None
         client.trigger(typed)
 
 
-FORM = {
+FORM: dict[str, dict[str, Any]] = {
     "text": {"type": "string", "description": "Any text"},
     "must": {"type": "string"},
     "number": {"type": "integer"},

@@ -157,7 +157,7 @@ def run(
     return client.wait_for_run(run, timeout=300)
 
 
-STATES = {
+STATES: dict[str, dict[str, Any]] = {
     "bash": {"make": "success", "bash": "success", "again": "success", "read": "success"},
     "skips": {"skip": "skipped", "after": "success"},
     "fails": {"fail": "failed"},
