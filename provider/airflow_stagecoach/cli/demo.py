@@ -28,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start Airflow and say where it is; stop it on Ctrl-C or SIGTERM."""
-    from airflow_stagecoach.cli.local_airflow import AirflowStartError, LocalAirflow, free_port, is_free
+    from airflow_stagecoach.cli.local_airflow import (
+        AirflowStartError,
+        LocalAirflow,
+        end_with_parent,
+        free_port,
+        is_free,
+    )
 
     folder = Path(args.folder) if args.folder else find_examples()
     if folder is None or not folder.is_dir():
@@ -41,6 +47,11 @@ def run(args: argparse.Namespace) -> int:
     port = args.port or (PORT if is_free(PORT) else free_port())
     airflow = LocalAirflow(Path(args.home), folder, port=port)
     signal.signal(signal.SIGTERM, _interrupt)
+    # A shell lets what it starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, _interrupt)
+    if "TOX_ENV_NAME" in os.environ:
+        # tox ends at once when it is told to, and leaves its command behind.
+        end_with_parent()
     try:
         print(f"Starting Airflow in {airflow.home}; this takes a minute the first time.", flush=True)
         airflow.start()

@@ -34,9 +34,15 @@ _AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.Si
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
+#: The same for the API that people and the UI use: it may hold the lock itself while it waits for it
+#: (Airflow writes its audit log on the event loop), so it must give up before the tasks do.
+SQLITE_CONNECT_ARGS_OF_UI = {"timeout": 4}
+
 #: In the order in which they start. Tasks' logs are read from disk, so no log servers are needed.
+#: Tasks have an API server of their own: what people click must not make them wait.
 COMPONENTS = {
-    "api-server": ["api-server"],
+    "api-server": ["api-server", "--apps", "core"],
+    "execution-api": ["api-server", "--apps", "execution"],
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
@@ -70,6 +76,7 @@ class LocalAirflow:
         self.home = home.resolve()
         self.dags_folder = dags_folder.resolve()
         self.port = port or free_port()
+        self.execution_port = free_port()
         self.options = dict(options or {})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
@@ -79,8 +86,8 @@ class LocalAirflow:
         """Where the UI is."""
         return f"http://127.0.0.1:{self.port}"
 
-    def environment(self) -> dict[str, str]:
-        """The environment of every component. Settings of another Airflow do not come through.
+    def environment(self, component: str | None = None) -> dict[str, str]:
+        """The environment of a component, or of a command. Settings of another Airflow do not come through.
 
         Connections and variables (``AIRFLOW_CONN_*``, ``AIRFLOW_VAR_*``) do.
         """
@@ -101,7 +108,7 @@ class LocalAirflow:
             "core.min_serialized_dag_update_interval": "0",
             "core.auth_manager": _AUTH_MANAGER,
             "core.simple_auth_manager_all_admins": "True",
-            "core.execution_api_server_url": f"{self.url}/execution/",
+            "core.execution_api_server_url": f"http://127.0.0.1:{self.execution_port}/execution/",
             "database.sql_alchemy_conn": f"sqlite:///{self.database}",
             "database.sql_alchemy_connect_args": f"{__name__}.SQLITE_CONNECT_ARGS",
             "database.sql_alchemy_connect_args_async": f"{__name__}.SQLITE_CONNECT_ARGS",
@@ -127,6 +134,11 @@ class LocalAirflow:
         }
         environment["AIRFLOW_HOME"] = str(self.home)
         environment["PYTHONUNBUFFERED"] = "1"
+        if component == "execution-api":
+            options["api.port"] = str(self.execution_port)
+        if component == "api-server":
+            options["database.sql_alchemy_connect_args"] = f"{__name__}.SQLITE_CONNECT_ARGS_OF_UI"
+            options["database.sql_alchemy_connect_args_async"] = f"{__name__}.SQLITE_CONNECT_ARGS_OF_UI"
         for name, value in options.items():
             section, _, option = name.partition(".")
             environment[f"AIRFLOW__{section.upper()}__{option.upper()}"] = value
@@ -190,13 +202,13 @@ class LocalAirflow:
         with self.log_file(component).open("ab") as log:
             self.processes[component] = subprocess.Popen(  # noqa: S603  # our own command
                 [sys.executable, "-m", "airflow", *COMPONENTS[component]],
-                env=self.environment(),
+                env=self.environment(component),
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
             self._sessions.add(self.processes[component].pid)
 
@@ -252,7 +264,8 @@ class LocalAirflow:
         """Whether every component says that it is well."""
         health = self.health()
         parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
-        return bool(health) and all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+        healthy = bool(health) and all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+        return healthy and not is_free(self.execution_port)
 
     def wait(self) -> None:
         """Return when a component has ended, which none should by itself.
@@ -284,7 +297,7 @@ class LocalAirflow:
             time.sleep(0.1)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ask Linux to send SIGTERM to this process when its parent dies, by whatever means."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
