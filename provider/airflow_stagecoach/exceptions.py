@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import Error
@@ -34,5 +34,8 @@ class StageFailed(StagecoachError):
         self.error: Error = error or {"type": "StageFailed", "message": message}
 
 
-class StageConfigError(StagecoachError):
-    """A stage cannot run as the document describes it, e.g. a matrix that is not a list."""
+class StageConfigError(AirflowFailException, StagecoachError):
+    """A stage cannot run as the document describes it, e.g. a matrix that is not a list.
+
+    Trying again would give the same, so Airflow does not.
+    """

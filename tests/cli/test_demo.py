@@ -82,7 +82,7 @@ airflow = local_airflow.LocalAirflow(Path({str(tmp_path / "home")!r}), Path({str
 airflow.log_file("x").parent.mkdir(parents=True)
 sys.executable = "/bin/sh"
 local_airflow.COMPONENTS["scheduler"] = []
-airflow.environment = lambda: {{}}
+airflow.environment = lambda component: {{}}
 import subprocess
 real = subprocess.Popen
 local_airflow.subprocess.Popen = lambda command, **kw: real(["/bin/sleep", "60"], **kw)

@@ -107,6 +107,7 @@ def test_runs_side_by_side_do_not_meet(document: Path, tmp_path: Path) -> None:
     code, outcome, _ = finish(second)
     assert (code, outcome["state"]) == (1, "failed")
     assert outcome["jobs"]["ask"]["stages"]["go"]["state"] == "failed"
+    assert "Rejected by" in outcome["jobs"]["ask"]["stages"]["go"]["error"]
     assert outcome["jobs"]["ask"]["stages"]["noise"]["state"] == "upstream_failed"
     assert outcome["jobs"]["child"]["result"] == "upstream_failed"
     assert not (tmp_path / "foreign").exists(), "the user's Airflow was touched"

@@ -16,7 +16,8 @@ from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
 from airflow_stagecoach.operators._fail_fast import FailFast
 from airflow_stagecoach.operators._references import spec_references
-from airflow_stagecoach.operators._run import STARTED, WorkflowRun
+from airflow_stagecoach.operators._run import ERROR, STARTED, WorkflowRun
+from airflow_stagecoach.operators._secrets import Hider
 from airflow_stagecoach.operators.retry import StageRetryPolicy, retry_arguments
 
 if TYPE_CHECKING:
@@ -235,8 +236,16 @@ class StageBaseOperator(BaseOperator):
         if _local.session is None:
             return self._settle(context, self._start)
         leg = self.leg_name if self.matrix else ""
-        with _local.session.stage(self.job["id"] if self.job else "", leg, str(self.task_display_name)):
+        with _local.session.stage(self.job["id"] if self.job else "", leg, self._local_name()):
             return self._settle(context, self._start)
+
+    def _local_name(self) -> str:
+        """The stage's name in this leg, for ``stagecoach run``."""
+        try:
+            name: str = expressions.render(self._spec.get("name", ""), {"matrix": self.matrix or {}})
+            return str(name)
+        except expressions.ExpressionError:
+            return str(self.task_display_name)
 
     def _start(self, context: Context) -> dict[str, Any]:
         """What the kind does. Gives outputs or raises."""
@@ -251,6 +260,8 @@ class StageBaseOperator(BaseOperator):
             raise
         except (Exception, AirflowTaskTimeout) as error:  # the timeout is no Exception
             if not self._spec.get("continue_on_error"):
+                message = Hider(getattr(self, "_collected", {})).text(str(error) or type(error).__name__)
+                context["ti"].xcom_push(key=ERROR, value=message)
                 self._announce_failure(context, error)
                 raise
             self.log.warning("The stage failed and continues as its continue-on-error says: %s", error)

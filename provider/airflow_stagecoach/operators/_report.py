@@ -62,5 +62,8 @@ def _stages(run: WorkflowRun, job_id: str, index: int | None, matrix: Mapping[st
     stages: dict[str, Any] = {}
     for stage in run.jobs[job_id]["stages"]:
         value = run.stage_value(job_id, stage, index)
-        stages[evaluated_id(stage, matrix)] = {"state": value["state"], "outputs": value["outputs"]}
+        told = {"state": value["state"], "outputs": value["outputs"]}
+        if value["state"] == "failed":
+            told["error"] = run.stage_error(job_id, stage, index)
+        stages[evaluated_id(stage, matrix)] = told
     return stages

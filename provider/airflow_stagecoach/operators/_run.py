@@ -33,6 +33,9 @@ ALL_STAGES, STAGES = "__stages__", "stages"
 #: XCom of a stage some of whose outputs could not be stored: name -> reason.
 OMITTED = "omitted"
 
+#: XCom of a stage that failed: why, one text.
+ERROR = "error"
+
 #: XCom of a leg's first stage where the job has a timeout: when it started, in seconds since the epoch.
 STARTED = "started"
 
@@ -194,6 +197,15 @@ class WorkflowRun:
             value = self._data.output(task_id, index)
             self._outputs[task_id, index] = value if isinstance(value, dict) else {}
         return self._outputs[task_id, index]
+
+    def stage_error(self, job_id: str, stage: StagePlan, index: int | None) -> str | None:
+        """Why a stage failed, ``None`` where it left no word (its process was killed)."""
+        record = self._record(job_id, index)
+        if record is not None:
+            error = record.get(evaluated_id(stage, self._matrix(job_id, index)), {}).get("error")
+            return None if error is None else str(error["message"])
+        value = self._data.output(f"{job_id}.{stage['task_id']}", index, ERROR)
+        return None if value is None else str(value)
 
     def prefetch(self, job_id: str, count: int) -> None:
         """Read the outputs of all legs with one call a stage, where every leg gave some."""

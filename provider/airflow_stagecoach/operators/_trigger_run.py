@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.exceptions import StageConfigError
+from airflow_stagecoach.exceptions import StageConfigError, StageFailed
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._contexts import TaskRunData
 from airflow_stagecoach.operators._report import report
@@ -34,7 +34,7 @@ def run_workflow(
     :param path: names the place inside the task, so that a retry finds its own child
     :param level: in ``stagecoach run``, how many workflows run one in another around this task
     :return: ``{"state": "success|failed|skipped", "outputs": {"jobs": ..., "params": ...}}``
-    :raises StageConfigError: no such DAG, or one that cannot run
+    :raises StageFailed: no such DAG, or one that cannot run
     """
     if _local.session is not None:
         return _as_result(_local.session.run_workflow(dag_id, params, level))
@@ -50,7 +50,8 @@ def start(context: Mapping[str, Any], dag_id: str, params: dict[str, Any], path:
     The run id is made from this task and its try, so that nothing starts twice.
 
     :return: the run id
-    :raises StageConfigError: no such DAG, paused, with import errors, or refused params
+    :raises StageFailed: no such DAG, or one that is paused or has import errors
+    :raises StageConfigError: refused params
     """
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
@@ -68,9 +69,9 @@ def start(context: Mapping[str, Any], dag_id: str, params: dict[str, Any], path:
     try:
         answer = SUPERVISOR_COMMS.send(TriggerDagRun(dag_id=dag_id, run_id=run_id, conf=conf))
     except AirflowRuntimeError as error:
-        raise StageConfigError(f"cannot trigger {dag_id!r}: {_detail(error)}") from None
+        raise StageFailed(f"cannot trigger {dag_id!r}: {_detail(error)}") from None
     if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
-        raise StageConfigError(f"cannot trigger {dag_id!r}: {answer.detail or answer.error}")
+        raise StageFailed(f"cannot trigger {dag_id!r}: {answer.detail or answer.error}")
     return run_id
 
 
@@ -173,11 +174,9 @@ def _refuse_paused(ti: Any, dag_id: str) -> None:
     try:
         dag = ti.get_dag(dag_id)
     except AirflowRuntimeError:
-        raise StageConfigError(f"trigger: there is no DAG {dag_id!r}") from None
+        raise StageFailed(f"trigger: there is no DAG {dag_id!r}") from None
     if dag.is_paused:
-        raise StageConfigError(
-            f"trigger: DAG {dag_id!r} is paused, its run would never start; unpause it first"
-        )
+        raise StageFailed(f"trigger: DAG {dag_id!r} is paused, its run would never start; unpause it first")
 
 
 def _detail(error: Any) -> str:
