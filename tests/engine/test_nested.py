@@ -117,7 +117,7 @@ class TestForeach:
                 "stages": [python("if ${{ item }} == 2: raise ValueError('two')", id="a")],
             }
         )
-        assert ran.error["message"] == "item 2: stage a: two"
+        assert ran.error["message"] == "item 2: stage a: ValueError: two"
         assert list(ran.only["outputs"]["foreach"]) == ["1", "2"]
         assert ran.only["outputs"]["foreach"]["2"]["stages"]["a"]["error"]["type"] == "ValueError"
 
@@ -222,7 +222,7 @@ class TestUntil:
     def test_a_failing_loop_ends_it(self) -> None:
         stages = [python("if ${{ loop }} == 2: 1/0", id="a")]
         ran = nest({"kind": "until", "until": "false", "stages": stages})
-        assert ran.error["message"] == "loop 2: stage a: division by zero"
+        assert ran.error["message"] == "loop 2: stage a: ZeroDivisionError: division by zero"
         assert [e["state"] for e in ran.only["outputs"]["until"].values()] == ["success", "failed"]
 
 
@@ -282,7 +282,7 @@ class TestCase:
 
     def test_failure_keeps_outputs(self) -> None:
         ran = nest(self.spec({"else": [python("1/0", id="z")]}), contexts={"params": {"v": 1}})
-        assert ran.error["message"] == "case _: stage z: division by zero"
+        assert ran.error["message"] == "case _: stage z: ZeroDivisionError: division by zero"
         assert outputs(ran) == {"case": "_", "stages": {"z": {"state": "failed", "outputs": {}}}}
 
     def test_skipped_inside(self) -> None:

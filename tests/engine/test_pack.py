@@ -195,7 +195,7 @@ def test_no_text_breaks_the_result(app: str) -> None:
         timeout=60,
         env={"PYTHONIOENCODING": "ascii"},
     )
-    assert json.loads(done.stdout)["stages"]["s1"]["error"]["message"] == "\\udcff \u00e9"
+    assert json.loads(done.stdout)["stages"]["s1"]["error"]["message"] == "ValueError: \\udcff \u00e9"
     assert b"\\xe9" in done.stderr
 
 

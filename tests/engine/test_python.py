@@ -247,7 +247,8 @@ def test_traceback_begins_at_the_code_and_shows_it() -> None:
     assert '  File "<stage work>", line 4, in inner\n    raise ValueError("broken on purpose")' in text
     assert "airflow_stagecoach" not in text
     assert ran.error["type"] == "ValueError"
-    assert ran.error["message"] == "broken on purpose"
+    assert ran.error["message"] == "ValueError: broken on purpose"
+    assert ran.texts.count(ran.error["message"]) == 1  # the last line of the traceback
     assert ran.error["classes"] == ["builtins.ValueError"]
     assert ran.only["outputs"] == {}
 
@@ -259,6 +260,7 @@ def test_a_secret_in_the_code_is_not_in_the_traceback() -> None:
 
 def test_an_error_without_text_and_one_that_cannot_be_told() -> None:
     assert run(python("raise RuntimeError")).error["message"] == "RuntimeError"
+    assert run(python("{}['b']")).error["message"] == "KeyError: 'b'"
     error = run(python("class E(Exception):\n  def __str__(self): 1/0\nraise E")).error
     assert error["message"] == "E"
 
@@ -341,11 +343,49 @@ def test_process_environment_and_folder_for_the_duration(
     assert os.getcwd() == folder
 
 
-def test_concurrent_stages_leave_the_process_alone() -> None:
-    branch = [python("import os\nx = 'BRANCH' in os.environ, env.BRANCH", env={"BRANCH": "${{ branch }}"})]
-    outputs = run({"kind": "parallel", "parallel": {"a": named(branch), "b": named(branch)}}).outputs
-    assert outputs["parallel"]["a"]["stages"]["s1"]["outputs"]["x"] == [False, "a"]
-    assert outputs["parallel"]["b"]["stages"]["s1"]["outputs"]["x"] == [False, "b"]
+def test_the_folder_of_the_document_is_in_env() -> None:
+    source = (
+        "import os\nx = env.WORKFLOW_DIR, '${{ env.WORKFLOW_DIR }}', os.environ['WORKFLOW_DIR'], env['E']"
+    )
+    outputs = run(python(source, env={"E": "${{ env.WORKFLOW_DIR }}/e"}), document_dir="/docs").outputs
+    assert outputs["x"] == ["/docs", "/docs", "/docs", "/docs/e"]
+
+
+def test_a_continued_failure_is_told_with_its_reason() -> None:
+    ran = run(python("1/0", continue_on_error=True))
+    assert ran.texts[-1] == "ZeroDivisionError: division by zero (continuing: continue-on-error)"
+
+
+def test_concurrent_stages_see_their_own_environment_and_leave_the_process_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KEPT", "worker")
+    monkeypatch.setenv("AIRFLOW__CORE__X", "hidden")
+    before, folder = dict(os.environ), os.getcwd()
+    branch = [
+        py(
+            """
+            import os, time
+            from os import environ
+            assert "LEFT" not in os.environ
+            os.environ["LEFT"] = branch
+            del os.environ["KEPT"]
+            time.sleep(0.1)
+            x = [os.getenv("BRANCH"), environ.get("LEFT"), os.environ.get("KEPT"), environ["WORKFLOW_DIR"]]
+            y = "AIRFLOW__CORE__X" in os.environ
+            """,
+            env={"BRANCH": "${{ branch }}"},
+        ),
+        python("import os\nx = os.getenv('LEFT'), os.getenv('KEPT'), 'BRANCH' in os.environ"),
+    ]
+    spec = {"kind": "parallel", "parallel": {"a": named(branch), "b": named(branch)}}
+    outputs = run(spec, document_dir="/docs").outputs
+    for name in "ab":
+        first, second = (outputs["parallel"][name]["stages"][stage]["outputs"] for stage in ("s1", "s2"))
+        assert first == {"x": [name, name, None, "/docs"], "y": False}
+        assert second["x"] == [None, "worker", False]
+    assert dict(os.environ) == before
+    assert os.getcwd() == folder
 
 
 def test_typed_values_keep_their_type() -> None:

@@ -116,7 +116,7 @@ class TestRetry:
         inner = ran.outputs["foreach"]["1"]["stages"]["s"]
         assert inner["tries"] == 3
         assert inner["outputs"] == {"n": 2, "try_": 3}
-        assert any("Try 1 of 4 failed: again" in text for text in ran.texts)
+        assert any("Try 1 of 4 failed: OSError: again" in text for text in ran.texts)
 
     def test_a_single_stage_is_retried_by_its_caller(self) -> None:
         ran = run(python(self.flaky, retry={"max": 3, "delay": 0}))

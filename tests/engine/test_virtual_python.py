@@ -95,7 +95,8 @@ def test_maps_of_the_code_stay_maps() -> None:
 def test_failures_of_the_code_come_through() -> None:
     ran = virtual("raise FileNotFoundError('inside')", deps=[])
     assert ran.error["type"] == "FileNotFoundError"
-    assert ran.error["message"] == "inside"
+    assert ran.error["message"] == "FileNotFoundError: inside"
+    assert sum(ran.error["message"] in text for text in ran.texts) == 1  # the last line of the traceback
     assert "builtins.OSError" in ran.error["classes"]
     assert any('File "<stage s1>", line 1' in text for text in ran.texts)
     assert virtual("import sys; sys.exit(3)", deps=[]).error["exit_code"] == 3

@@ -51,7 +51,7 @@ def run_bash(work: Work) -> Dict[str, Any]:
             file.write(script if script.endswith("\n") else script + "\n")
         with open(output_path, "wb"):
             pass
-        env = {**process_environment(work), "STAGE_OUTPUT": output_path}
+        env = {**work.env, "STAGE_OUTPUT": output_path}
         command = shell_command(work.spec.get("shell"), script_path, env)
         try:
             finished = run_process(command, env=env, folder=folder, scope=work.scope, log=work.log)
@@ -88,12 +88,6 @@ def working_folder(work: Work) -> str:
             type="FolderNotFound",
         )
     return folder
-
-
-def process_environment(work: Work) -> Dict[str, str]:
-    """The stage's environment, with ``WORKFLOW_DIR``."""
-    document_dir = work.frame.place.document_dir
-    return {**work.env, "WORKFLOW_DIR": document_dir} if document_dir else dict(work.env)
 
 
 def shell_command(shell: str | None, script: str, env: Dict[str, str]) -> List[str]:

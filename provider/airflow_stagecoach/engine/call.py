@@ -9,7 +9,6 @@ from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.arguments import ArgumentError, convert, hints_of, nearest
 from airflow_stagecoach.engine.call_modules import own_imports
 from airflow_stagecoach.engine.errors import StageError
-from airflow_stagecoach.engine.failures import traceback_text
 from airflow_stagecoach.engine.tag import LATEST, MARK, same_name
 from airflow_stagecoach.engine.user_code import Outputs, make_logger, running, seen_contexts
 
@@ -45,7 +44,7 @@ def run_call(work: Work) -> Dict[str, Any]:
     except StageError:
         raise
     except Exception as error:
-        work.log(traceback_text(error), "error")
+        work.log_traceback(error)
         raise
     function, folder = find_function(modules, path, name, tag)
     extra = {**seen_contexts(work), "result": result, "extras": dict(work.frame.place.extras)}

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 _WITHHELD = "AIRFLOW__"
 
 
-def worker_environment() -> Dict[str, str]:
-    """What a stage inherits from this process."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
+def worker_environment(document_dir: str | None = None) -> Dict[str, str]:
+    """What a stage inherits from this process, and the folder of its document as ``WORKFLOW_DIR``."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
+    return {**env, "WORKFLOW_DIR": document_dir} if document_dir else env
 
 
 def add_layers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.errors import SkipStage, StageError
 
 if TYPE_CHECKING:
@@ -33,10 +34,14 @@ def error_of(error: BaseException) -> Error:
             described["exit_code"] = error.exit_code
         described.update(error.details)  # type: ignore[typeddict-item]  # its keys are those of Error
         return described
+    name, text = type(error).__name__, text_of_error(error)
+    if not isinstance(error, expressions.ExpressionError) and text != name:
+        # What user code raised may say little alone: the text of a KeyError is only the key.
+        text = f"{name}: {text}"
     kinds = [kind for kind in type(error).__mro__ if kind not in (object, BaseException, Exception)]
     return {
-        "type": type(error).__name__,
-        "message": shorten(text_of_error(error)),
+        "type": name,
+        "message": shorten(text),
         "classes": [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds],
     }
 

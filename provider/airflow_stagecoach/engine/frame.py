@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.errors import StageError
+from airflow_stagecoach.engine.failures import traceback_text
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.call_modules import ModuleCache
@@ -78,10 +79,17 @@ class Work:
         self.outputs: Dict[str, Any] = {}
         #: Outputs that cannot be stored -> why.
         self.omitted: Dict[str, str] = {}
+        #: Whether the log tells already why it fails.
+        self.told = False
 
     def log(self, text: str, level: str = "info") -> None:
         """Write to the log of this stage."""
         self.frame.lane.log(text, level)
+
+    def log_traceback(self, error: BaseException) -> None:
+        """Write the traceback of an error to the log; its message stands there by then."""
+        self.told = True
+        self.log(traceback_text(error), "error")
 
     def render(self, key: str, default: Any = None) -> Any:
         """The evaluated value of a key of the spec.

@@ -87,7 +87,7 @@ class Runner:
                 "__workspace__": document_dir or workdir,  # where hashFiles() looks
                 **unit.get("contexts", {}),
             },
-            env=worker_environment(),
+            env=worker_environment(document_dir),
             layers=list(unit.get("env") or ()),
             scope=self._scope,
             lane=LogGroups(self._hooks).lane(),

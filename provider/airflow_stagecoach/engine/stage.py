@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Tuple
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.control import Scope
@@ -73,7 +73,7 @@ def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResu
     try:
         wanted = condition_holds(spec, frame)
     except (expressions.ExpressionError, StageError) as fault:
-        _fail(spec, frame, result, error_of(_named("if", fault)))
+        _fail(spec, frame, result, error_of(_named("if", fault)), told=False)
         return
     if not wanted:
         frame.lane.log("Skipped: its `if` is false")
@@ -82,11 +82,12 @@ def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResu
     retry = spec.get("retry") if frame.enforce_retries else None
     tries = 1 + int((retry or {}).get("max", 0))
     for number in range(1, tries + 1):
-        error = _try(spec, frame, stage_id, number if retry else frame.attempt, result)
-        if error is None:
+        failure = _try(spec, frame, stage_id, number if retry else frame.attempt, result)
+        if failure is None:
             return
+        error = failure.error
         if number == tries or not may_retry(retry or {}, error):
-            _fail(spec, frame, result, error)
+            _fail(spec, frame, result, error, told=failure.told)
             return
         delay = delay_before(retry or {}, number)
         frame.lane.log(
@@ -110,9 +111,14 @@ def condition_holds(spec: Mapping[str, Any], frame: Frame) -> bool:
     return holds(condition, contexts)
 
 
+class _Failure(NamedTuple):
+    error: Error
+    told: bool  # its traceback stands in the log
+
+
 def _try(
     spec: Mapping[str, Any], frame: Frame, stage_id: str, attempt: int, result: StageResult
-) -> Error | None:
+) -> _Failure | None:
     """Run the stage once. Fills in the result and gives the error, if it failed."""
     limit = spec.get("timeout") if frame.enforce_timeouts else None
     scope = Scope(frame.scope, limit)
@@ -126,7 +132,7 @@ def _try(
     except TimedOut as timeout:
         if timeout.scope is not scope:
             raise
-        return {"type": "TimedOut", "message": str(timeout)}
+        return _Failure({"type": "TimedOut", "message": str(timeout)}, told=False)
     except Interrupted:
         scope.check()
         raise
@@ -137,7 +143,7 @@ def _try(
             result["state"] = result["outcome"] = "skipped"
             result["error"] = {"type": type(error).__name__, "message": message}
             return None
-        return error_of(error)
+        return _Failure(error_of(error), told=work is not None and work.told)
     finally:
         if work is not None and not result["outputs"]:
             # What a nested stage had reached is kept, whatever stopped it.
@@ -150,7 +156,7 @@ def _try(
     return None
 
 
-def _fail(spec: Mapping[str, Any], frame: Frame, result: StageResult, error: Error) -> None:
+def _fail(spec: Mapping[str, Any], frame: Frame, result: StageResult, error: Error, *, told: bool) -> None:
     """Write down a failure, or with continue-on-error a success that tells of it."""
     result["error"] = error
     result["outcome"] = "failure"
@@ -159,7 +165,8 @@ def _fail(spec: Mapping[str, Any], frame: Frame, result: StageResult, error: Err
         result["state"] = "success"
         result["outputs"] = {**result["outputs"], "outcome": "failure"}
     else:
-        frame.lane.log(error["message"], "error")
+        if not told:
+            frame.lane.log(error["message"], "error")
         result["state"] = "failed"
 
 

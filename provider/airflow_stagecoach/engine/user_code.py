@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Dict
 
 from airflow_stagecoach.engine.control import interruptible
 from airflow_stagecoach.engine.errors import StageError
-from airflow_stagecoach.engine.failures import is_skip, traceback_text
+from airflow_stagecoach.engine.failures import is_skip
+from airflow_stagecoach.engine.thread_environment import own_environment
 from airflow_stagecoach.engine.values import View, view
 
 if TYPE_CHECKING:
@@ -63,11 +64,12 @@ def make_logger(work: Work) -> logging.Logger:
 def process_state(work: Work) -> Iterator[None]:
     """The stage's environment and folder for this whole process, put back afterwards.
 
-    Both belong to the process, not to a thread: where other stages run at the
-    same time they are left alone, and code finds its environment in ``env``.
+    Both belong to the process, not to a thread. Where other stages run at the same time,
+    the folder is left alone and only this stage sees its environment in ``os.environ``.
     """
     if work.frame.concurrent:
-        yield
+        with own_environment(work.env):
+            yield
         return
     environment = dict(os.environ)
     try:
@@ -75,17 +77,13 @@ def process_state(work: Work) -> Iterator[None]:
     except FileNotFoundError:  # The worker's own folder is gone; the root always exists.
         folder = os.sep
     try:
-        _set_environment({**work.env, **_workflow_dir(work)})
+        _set_environment(work.env)
         os.makedirs(work.frame.place.workdir, exist_ok=True)
         os.chdir(work.frame.place.workdir)
         yield
     finally:
         _set_environment(environment)
         os.chdir(folder)
-
-
-def _workflow_dir(work: Work) -> Dict[str, str]:
-    return {"WORKFLOW_DIR": work.frame.place.document_dir} if work.frame.place.document_dir else {}
 
 
 def _set_environment(wanted: Dict[str, str]) -> None:
@@ -114,7 +112,7 @@ def running(work: Work) -> Iterator[None]:
         _after_exit(leaving.code)
     except Exception as error:
         if not is_skip(error):
-            work.log(traceback_text(error), "error")
+            work.log_traceback(error)
         raise
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, List
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.engine import pack
-from airflow_stagecoach.engine.bash import check_exit, process_environment
+from airflow_stagecoach.engine.bash import check_exit
 from airflow_stagecoach.engine.errors import SkipStage, StageError
 from airflow_stagecoach.engine.process import run_process
 from airflow_stagecoach.engine.transport import dump
@@ -136,7 +136,7 @@ def _unit(work: Work) -> Dict[str, Any]:
 
 
 def _environment(work: Work) -> Dict[str, str]:
-    env = process_environment(work)
+    env = dict(work.env)
     for name in _ASTRAY:
         if name in env and env[name] == os.environ.get(name):
             del env[name]
@@ -176,6 +176,7 @@ def _outputs(work: Work, result_path: str, finished: Finished) -> Dict[str, Any]
     error = stage.get("error") or {"type": "StageError", "message": "the stage failed"}
     if stage["state"] == "skipped":
         raise SkipStage(error["message"])
+    work.told = True  # The environment's own engine wrote it to the log.
     details = {key: error[key] for key in ("classes", "line", "signal", "stderr") if key in error}
     raise StageError(error["message"], type=error["type"], exit_code=error.get("exit_code"), details=details)
 
