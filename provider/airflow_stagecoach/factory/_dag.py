@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
+from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_stagecoach.factory._graph import Graph
 from airflow_stagecoach.factory._params import airflow_params
@@ -33,7 +34,6 @@ def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) 
         "tags": plan.get("tags", ()),
         "doc_md": plan.get("desc"),
         "description": _first_line(plan.get("desc")),
-        "params": airflow_params(plan.get("params")),
         "render_template_as_native_obj": False,
     }
     if "name" in plan:
@@ -47,6 +47,8 @@ def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) 
         arguments["dagrun_timeout"] = timedelta(seconds=plan["timeout"])
     with DAG(plan["dag_id"], **arguments) as dag:
         Graph(plan).build()
+    # Not before: Airflow would copy the params into every task, and check and store them there again.
+    dag.params = ParamsDict(airflow_params(plan.get("params")))
     dag.fileloc = fileloc if fileloc is not None else sys._getframe(1).f_code.co_filename
     return dag
 

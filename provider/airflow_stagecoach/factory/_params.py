@@ -29,7 +29,7 @@ def airflow_params(params: dict[str, ParamPlan] | None) -> dict[str, Param]:
     made: dict[str, Any] = {}
     for name, plan in params.items():
         default = plan.get("default", NOTSET if plan.get("required") else None)
-        made[name] = Param(default, **form_schema(plan, json_schema(plan)))
+        made[name] = Param(default, source="dag", **form_schema(plan, json_schema(plan)))
     return made
 
 

@@ -2,7 +2,8 @@
 
 Airflow parses each file and runs each task in a forked child. A child inherits
 what its parent has imported. Here stands what building and running a cached
-document takes: neither pydantic models, nor YAML, nor an SDK.
+document takes, and in the DAG processor also the models that check a new one
+(once for the parent, not for every child). Never an SDK.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ _TO_PARSE = (
     "airflow_stagecoach.importer.build",
     "airflow_stagecoach.document.diagnostics",
     "airflow_stagecoach.document.params",
+)
+
+#: What a DAG processor's child imports to check a document that is not in the cache.
+_TO_CHECK = (
+    "airflow_stagecoach.document.loader",
+    "airflow_stagecoach.document.workflow",
+    "airflow_stagecoach.document.cron",
+    "airflow_stagecoach.expressions._check",
 )
 
 #: What Airflow itself imports to serialize any DAG; a DAG processor that only met documents has it not.
@@ -37,7 +46,7 @@ def preload(*, serializing: bool = False) -> None:
     :param serializing: for the DAG processor, whose children serialize what they parse
     :raises ImportError: a module is broken; the child that needs it will say so where users look
     """
-    for name in _TO_PARSE + (_TO_SERIALIZE if serializing else ()):
+    for name in _TO_PARSE + (_TO_CHECK + _TO_SERIALIZE if serializing else ()):
         import_module(name)
     for package in (operators, engine):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
