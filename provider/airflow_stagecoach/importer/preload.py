@@ -24,6 +24,7 @@ _TO_PARSE = (
 #: What a DAG processor's child imports to check a document that is not in the cache.
 _TO_CHECK = (
     "airflow_stagecoach.document.loader",
+    "airflow_stagecoach.document.checks",
     "airflow_stagecoach.document.workflow",
     "airflow_stagecoach.document.cron",
     "airflow_stagecoach.expressions._check",
