@@ -104,6 +104,24 @@ def test_two_documents_with_one_dag_id(tmp_path: Path, capsys: pytest.CaptureFix
     assert text.startswith(f"{tmp_path / 'b.yaml'}:")
 
 
+def test_a_file_that_is_given_twice_is_checked_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text(workflow("a"))
+    (tmp_path / "link.yaml").symlink_to("a.yaml")
+    assert main(["validate", "a.yaml", "./a.yaml", ".", str(tmp_path), "link.yaml"]) == 0
+    assert capsys.readouterr().out == "1 document, 1 good workflow, no errors\n"
+
+
+def test_a_file_that_is_named_after_its_folder_is_still_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "values.yaml").write_text("replicas: 3\n")
+    assert main(["validate", str(tmp_path), str(tmp_path / "values.yaml")]) == 1
+    assert "no-workflow" in capsys.readouterr().out
+
+
 def test_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(tmp_path / "gone.yaml")]) == 1
     assert "gone.yaml: cannot be read: No such file or directory" in capsys.readouterr().out

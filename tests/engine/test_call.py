@@ -193,6 +193,16 @@ def test_refusals(tasks: Path, uses: str, with_: Any, type_: str, message: str) 
     assert "hidden" not in error["message"]
 
 
+def test_everything_wrong_with_the_arguments_is_told_at_once(tasks: Path) -> None:
+    error = call(tasks, "tasks/simple-task@demo", {"sinc": "b", "nothing-like-it": 1, "source": 1}).error
+    assert error["message"].startswith(
+        "with: tasks/simple-task@demo: 'source' needs text, not a whole number. "
+    )
+    assert "there is no argument 'sinc'; did you mean 'sink'? " in error["message"]
+    assert "there is no argument 'nothing-like-it'; there is: " in error["message"]
+    assert error["message"].endswith(". it needs 'sink'")
+
+
 def test_the_traceback_begins_in_the_users_module(tasks: Path) -> None:
     text = "\n".join(call(tasks, "tasks/breaks").texts)
     assert text.startswith(f'Traceback (most recent call last):\n  File "{tasks}/tasks.py", line ')

@@ -79,13 +79,23 @@ class TestForeach:
             "foreach": {},
         }
 
-    @pytest.mark.parametrize("items", ["1, 2, 3", {"a": 1}, 5, None, "${{ params.text }}"])
-    def test_what_is_no_list_fails_without_outputs(self, items: Any) -> None:
+    @pytest.mark.parametrize(
+        ("items", "got"),
+        [
+            ("1, 2, 3", "a text that is no list in JSON"),
+            ("{}", "a text that is no list in JSON"),
+            ({"a": 1}, "a map"),
+            (5, "a whole number"),
+            (None, "null"),
+            ("${{ params.text }}", "a text that is no list in JSON"),
+        ],
+    )
+    def test_what_is_no_list_fails_without_outputs(self, items: Any, got: str) -> None:
         ran = nest(
             {"kind": "foreach", "foreach": items, "stages": [empty(id="a")]},
             contexts={"params": {"text": "x"}},
         )
-        assert ran.error["message"].startswith("foreach: needs a list")
+        assert ran.error["message"] == f"foreach: needs a list (or its JSON text), not {got}"
         assert ran.only["outputs"] == {}
 
     def test_a_list_of_the_run_and_json_text(self) -> None:

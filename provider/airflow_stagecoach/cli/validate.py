@@ -68,13 +68,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _expand(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Replace folders by the documents below them, and tell for each file whether it was named itself."""
+    """Replace folders by the documents below them, and tell for each file whether it was named itself.
+
+    Each file comes once, however often and under whatever names it was given.
+    """
+    files = list(files)
+    named = {_real(file) for file in files}
+    seen: set[str] = set()
     for file in files:
-        if file != "-" and os.path.isdir(file):
-            for path in _find(file):
-                yield path, False
-        else:
-            yield file, True
+        for path in _find(file) if file != "-" and os.path.isdir(file) else (file,):
+            real = _real(path)
+            if real not in seen:
+                seen.add(real)
+                yield path, real in named
+
+
+def _real(file: str) -> str:
+    return file if file == "-" else os.path.realpath(file)
 
 
 def _find(folder: str) -> Iterator[str]:

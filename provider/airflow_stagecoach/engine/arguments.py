@@ -357,9 +357,14 @@ def nearest(word: str, known: Any) -> str:
     return f"; there is: {', '.join(names)}" if names else ""
 
 
-def _misfit(where: str, wanted: str, value: Any) -> ArgumentError:
+def describe_type(value: Any) -> str:
+    """What a value is, never the value itself: ``a list``, ``text``, ``null``."""
     name = type(value).__name__
-    return ArgumentError(f"{where} needs {wanted}, not {_WORDS.get(name, name)}")
+    return _WORDS.get(name, name)
+
+
+def _misfit(where: str, wanted: str, value: Any) -> ArgumentError:
+    return ArgumentError(f"{where} needs {wanted}, not {describe_type(value)}")
 
 
 def _named(hint: Any) -> str:

@@ -109,7 +109,7 @@ def bind(
     A leading ``_`` of a parameter's name is dropped: ``_exec`` is fed by ``exec``.
 
     :return: positional and named arguments
-    :raises StageError: an unknown argument, a missing one, or one that does not fit
+    :raises StageError: unknown arguments, missing ones, and ones that do not fit, all in one message
     """
     import inspect
 
@@ -119,39 +119,44 @@ def bind(
     positional: List[Any] = []
     named: Dict[str, Any] = {}
     missing: List[str] = []
-    try:
-        for name, parameter in parameters.items():
-            if parameter.kind is parameter.VAR_POSITIONAL:
+    faults: List[str] = []
+
+    def converted(key: str, hint: Any) -> Any:
+        try:
+            return convert(left.pop(key), hint, repr(key))
+        except ArgumentError as error:
+            faults.append(str(error))
+
+    for name, parameter in parameters.items():
+        hint = hints.get(name, Any)
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named.update({key: converted(key, hint) for key in list(left)})
+            continue
+        key = _argument_name(name, left)
+        if key is not None:
+            value = converted(key, hint)
+        elif name in injected:
+            value = injected[name]
+        elif parameter.default is not parameter.empty:
+            if parameter.kind is not parameter.POSITIONAL_ONLY:
                 continue
-            if parameter.kind is parameter.VAR_KEYWORD:
-                hint = hints.get(name, Any)
-                named.update({key: convert(value, hint, repr(key)) for key, value in left.items()})
-                left.clear()
-                continue
-            key = _argument_name(name, left)
-            if key is not None:
-                value = convert(left.pop(key), hints.get(name, Any), repr(key))
-            elif name in injected:
-                value = injected[name]
-            elif parameter.default is not parameter.empty:
-                if parameter.kind is not parameter.POSITIONAL_ONLY:
-                    continue
-                value = parameter.default
-            else:
-                missing.append(name.lstrip("_"))
-                continue
-            if parameter.kind is parameter.POSITIONAL_ONLY:
-                positional.append(value)
-            else:
-                named[name] = value
-    except ArgumentError as error:
-        raise StageError(f"with: {uses}: {error}", type="InvalidArgument") from None
-    if left:
-        unknown = next(iter(left))
-        hint = nearest(unknown, _argument_names(parameters))
-        raise StageError(f"with: {uses} takes no argument {unknown!r}{hint}", type="InvalidArgument")
+            value = parameter.default
+        else:
+            missing.append(name.lstrip("_"))
+            continue
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append(value)
+        else:
+            named[name] = value
+    names = _argument_names(parameters)
+    faults += [f"there is no argument {unknown!r}{nearest(unknown, names)}" for unknown in left]
     if missing:
-        raise StageError(f"with: {uses} needs {', '.join(map(repr, missing))}", type="InvalidArgument")
+        faults.append(f"it needs {', '.join(map(repr, missing))}")
+    if faults:
+        text = ". ".join(faults).replace("?. ", "? ")
+        raise StageError(f"with: {uses}: {text}", type="InvalidArgument")
     return positional, named
 
 

@@ -14,6 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 
 from airflow_stagecoach import expressions
+from airflow_stagecoach.engine.arguments import describe_type
 from airflow_stagecoach.engine.concurrency import run_all
 from airflow_stagecoach.engine.errors import StageError
 from airflow_stagecoach.engine.frame import holds, render
@@ -226,14 +227,16 @@ def _count(work: Work, key: str, default: int) -> int:
 
 def _items(value: Any) -> List[Any]:
     """The items of ``foreach``: a list, or text that is a list in JSON."""
+    items = value
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            items = json.loads(value)
         except ValueError:
-            value = None
-    if not isinstance(value, (list, tuple)):
-        raise StageError("foreach: needs a list (or its JSON text)", type="InvalidValue")
-    return list(value)
+            items = None
+    if not isinstance(items, (list, tuple)):
+        got = "a text that is no list in JSON" if isinstance(value, str) else describe_type(value)
+        raise StageError(f"foreach: needs a list (or its JSON text), not {got}", type="InvalidValue")
+    return list(items)
 
 
 def _item_keys(items: Sequence[Any]) -> List[str]:
