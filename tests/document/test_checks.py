@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FRAME = """\
 name: w
-params: {p: str, n: int, flag: bool, d: date, any: {type: choice, options: [1, x]}}
+params: {p: str, n: int, flag: bool, d: date, any: {type: choice, options: [1, x]}, c: {type: choice, options: [eu, us]}}
 env: {W: "@workflow@"}
 jobs:
   first:
@@ -110,6 +110,9 @@ def messages(problems: Find) -> Callable[..., list[str]]:
         ("one", "matrix.a + 1"),
         ("one", "needs.second.legs[0].result"),
         ("one", "strategy.job-index"),
+        ("one", "params.c == 'eu' || params.c == null"),
+        ("if", "needs.second.result == 'failure' || needs.second.result == 'cancelled'"),
+        ("if", "needs.second.state == 'failed'"),
         ("one", "params.any == 1 || params.any == 'x'"),
         ("one", "secrets.token"),
         ("env", "conn.db.password"),
@@ -151,6 +154,10 @@ def test_allowed(messages: Callable[..., list[str]], place: str, expression: str
             "stages.one.result == 'x'",
             "'stages' is not available here: this is evaluated before the stages",
         ),
+        ("if", "needs.second.result == 'failed'", "needs.second.result is never 'failed'"),
+        ("if", "needs.second.outcome in ['succes']", "needs.second.outcome is never 'succes'"),
+        ("stage_if", "params.c == 'asia'", "params.c is never 'asia'"),
+        ("outputs", "stages.one.result == 'skippd'", "stages.one.result is never 'skippd'"),
         ("if", "needs.first.result == 'x'", "job 'first' is not available here: job 'job' does not need it"),
         ("if", "needs.secnd.result == 'x'", "unknown job 'secnd'"),
         ("if", "needs.second.status == 'x'", "unknown field of a job 'status'"),
@@ -233,6 +240,31 @@ def test_refused(
         return
     assert len(found) == 1
     assert message is None or found[0] == message
+
+
+@pytest.mark.parametrize(
+    ("place", "expression", "hint"),
+    [
+        ("if", "needs.first.result", "write jobs.first, or add it to needs: [second, first]"),
+        ("if", "needs.other.result", "add it to needs: [second, other]"),
+        ("if", "jobs.other.result", "add it to needs: [second, other]"),
+        ("if", "needs.job.result", None),
+        ("second_outputs", "needs.job.result", None),
+        ("second_outputs", "jobs.job.result", None),
+        ("second_outputs", "needs.other.result", "add it to needs: [first, other]"),
+    ],
+)
+def test_how_to_reach_another_job(problems: Find, place: str, expression: str, hint: str | None) -> None:
+    found = problems(document(**{place: expression}))[0]
+    assert "is not available here" in found.message
+    assert found.hint == hint
+
+
+def test_a_misspelt_need_is_one_fault(problems: Find) -> None:
+    text = "name: w\njobs:\n  one: {stages: [{echo: x}]}\n"
+    text += "  two: {needs: onee, stages: [{echo: '${{ needs.one.result }}'}]}\n"
+    (found,) = problems(text)
+    assert (found.code, found.hint) == ("unknown-need", "did you mean 'one'?")
 
 
 def test_the_place_is_inside_a_block(problems: Find) -> None:

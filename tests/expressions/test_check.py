@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_stagecoach.expressions import (
+    ExpressionError,
     Kind,
     Problem,
     Record,
     Scope,
+    Words,
     check,
     register_filter,
     registered_filters,
+    render,
     restore_filters,
 )
 
@@ -174,6 +177,95 @@ def test_problems(text: str, message: str, marked: str | None, hint: str | None)
     assert (hint or "") in (problem.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("inputs.a", "write params.a"),
+        ("inputs['a']", "write params"),
+        ("github.event.inputs.region", "write params.region"),
+        ("github.run_id", "write run.id"),
+        ("github.run_number", "write run.id"),
+        ("github.run_attempt", "write run.try_number"),
+        ("github.workspace", "write env.WORKFLOW_DIR"),
+        ("github.ref", "there is no such context; the contexts are env, item, loop, params, stages"),
+        ("github", "there is no such context; the contexts are env, item, loop, params, stages"),
+        ("github.run_identity", "there is no such context; the contexts are env, item, loop, params, stages"),
+        ("runner.os", "there is no such context; the contexts are env, item, loop, params, stages"),
+        ("dag_run.conf.region", "write params.region"),
+        ("ds", "write run.ds"),
+        ("logical_date.year", "write run.logical_date"),
+        ("params.run-date | format('%Y')", "write | fmt('%Y')"),
+        ("params.run-date | strftime('%Y')", "write | fmt('%Y')"),
+        ("params.name | format('{0}')", "it is a function: write format(value)"),
+        ("params.name | format", "it is a function: write format(value)"),
+    ],
+)
+def test_words_of_other_tools_are_told_with_ours(text: str, hint: str) -> None:
+    assert only(check("a ${{ " + text + " }}", SCOPE)).hint == hint
+    with pytest.raises(ExpressionError) as error:
+        render("a ${{ " + text + " }}", {name: {"name": "x", "run-date": "x"} for name in SCOPE.contexts})
+    assert error.value.hint == hint
+
+
+WORDS = Scope(
+    {"params": Record({"c": Words(["eu", "us"]), "t": Kind.TEXT}, noun="param"), "n": Kind.NUMBER},
+    status=True,
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "params.c == 'eu'",
+        "params.c != 'us'",
+        "params.c == null",
+        "params.c == params.t",
+        "params.c in ['eu', 'asia']",
+        "params.c in params.t",
+        "params.c in []",
+        "params.c in [params.t, 'asia']",
+        "params.c | upper == 'EU'",
+        "params.c | coalesce('none') == 'none'",
+        "params.c? == 'asia'",
+        "'${{ params.c }}' == ''",
+        "params.c < 'f'",
+        "(params.c || 'none') == 'none'",
+    ],
+)
+def test_what_one_of_a_few_words_may_be(text: str) -> None:
+    assert check(text, WORDS, condition=True) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "marked", "hint"),
+    [
+        ("params.c == 'asia'", "params.c is never 'asia'", "'asia'", "it is one of: eu, us"),
+        ("'euu' != params.c", "params.c is never 'euu'", "'euu'", "did you mean 'eu'?"),
+        ("params.c == 'EU'", "params.c is never 'EU'", "'EU'", "did you mean 'eu'?"),
+        ("params.c in ['asia']", "params.c is never 'asia'", "'asia'", "it is one of: eu, us"),
+        ("params.c == 5", "a text is never equal to a number", "params.c == 5", None),
+        (
+            "params.c",
+            "the condition gives a text, not true or false",
+            "params.c",
+            "compare it, as in: params.c == 'eu'",
+        ),
+        ("params.c.x == 1", "params.c is a text and has no 'x'", ".x", None),
+        ("len(params.c.*) == 1", "params.c is a text and has no items", ".*", None),
+        ("params.c + n == 1", "a text and a number cannot be joined by '+'", None, None),
+    ],
+)
+def test_what_one_of_a_few_words_is_never(
+    text: str, message: str, marked: str | None, hint: str | None
+) -> None:
+    problem = only(check(text, WORDS, condition=True))
+    assert problem.message == message
+    if marked is not None:
+        assert text[slice(*problem.span)] == marked
+    if hint is not None:
+        assert problem.hint == hint
+
+
 def test_every_problem_is_reported_in_order() -> None:
     problems = check("${{ params.a + params.b }} ${{ nosuch }}", SCOPE)
     assert [problem.span for problem in problems] == [(10, 12), (21, 23), (31, 37)]
@@ -243,3 +335,4 @@ def test_records_describe_themselves() -> None:
     assert repr(Record({"a": Kind.TEXT}, noun="job")) == (
         "Record({'a': <Kind.TEXT: 'text'>}, noun='job', closed=True)"
     )
+    assert repr(Words(["a", "b"])) == "Words(('a', 'b'))"

@@ -230,7 +230,12 @@ def _runs_on() -> str:
 def _contexts() -> str:
     rows = [
         ("`params`", "everywhere", "the declared names"),
-        ("`env`", "everywhere", "the worker's environment, then the workflow's, the job's, the stage's"),
+        (
+            "`env`",
+            "everywhere",
+            "the worker's environment, then the workflow's, the job's, the stage's; "
+            "in stages `env.WORKFLOW_DIR` is the folder of the document",
+        ),
         ("`vars`", "everywhere", "Airflow variables"),
         ("`secrets`", "where nothing is stored: `env`, scripts, `with`", "Airflow variables, kept secret"),
         ("`conn`", "everywhere, a password as `secrets`", "`conn.ID.host` and so on"),

@@ -5,6 +5,7 @@ The one list of contexts and their fields; docs/reference.md repeats it from her
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_stagecoach.document.fields import (
@@ -12,7 +13,7 @@ from airflow_stagecoach.document.fields import (
 )
 from airflow_stagecoach.document.naming import stage_ids
 from airflow_stagecoach.document.planner import axis_names
-from airflow_stagecoach.expressions import Kind, Record, Scope
+from airflow_stagecoach.expressions import Kind, Record, Scope, Words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +42,8 @@ RUN_FIELDS: dict[str, Kind] = {
     "ts": Kind.TEXT,
     "ts_nodash": Kind.TEXT,
 }
+#: What a result can be.
+RESULTS = Words(("success", "failure", "skipped", "upstream_failed", "cancelled"))
 #: ``needs.<job>.<field>`` and ``jobs.<job>.<field>``.
 JOB_FIELDS = ("result", "outcome", "state", "outputs", "legs", "stages")
 #: ``stages.<id>.<field>``.
@@ -94,6 +97,12 @@ def _kind(value: Any) -> Kind:
     return Kind.MAP if isinstance(value, dict) else Kind.ANYTHING
 
 
+def _option(options: Sequence[Any]) -> Shape:
+    """What a choice may be: its options where they are all texts."""
+    kind = kind_of(options)
+    return Words(options) if kind is Kind.TEXT else kind
+
+
 class Scopes:
     """The scopes of one workflow.
 
@@ -143,7 +152,8 @@ class Scopes:
         """``stages`` at a place in a list: the earlier ones; itself and later ones exist, but not yet."""
         if ("jobs", job.id, "stages") in self._damaged:
             return Kind.ANYTHING
-        record: Shape = Record(dict.fromkeys(STAGE_FIELDS, Kind.ANYTHING), noun="field of a stage")
+        fields: dict[str, Shape] = {**dict.fromkeys(STAGE_FIELDS, Kind.ANYTHING), "result": RESULTS}
+        record: Shape = Record(fields, noun="field of a stage")
         before = dict.fromkeys(ids[:index])
         after = ids[index:]
         return Record(
@@ -185,7 +195,7 @@ class Scopes:
                 kinds[name] = Kind.ANYTHING
             else:
                 kinds[name] = (
-                    _PARAM_KINDS[param.type] if param.type != "choice" else kind_of(param.options or ())
+                    _PARAM_KINDS[param.type] if param.type != "choice" else _option(param.options or ())
                 )
         return Record(kinds, noun="param")
 
@@ -200,8 +210,18 @@ class Scopes:
         jobs, name = self._workflow.jobs, job.id or ""
         if ("jobs",) in self._damaged or ("jobs", name, "needs") in self._damaged:
             return {"needs": Kind.ANYTHING, "jobs": Kind.ANYTHING}
+        if any(need not in jobs for need in job.needs or ()):
+            # One of them is misspelt, which is a fault of its own; the right one may be any.
+            return {"needs": Kind.ANYTHING, "jobs": Kind.ANYTHING}
         direct = dict.fromkeys(need for need in job.needs or () if need in jobs)
         far = self._ancestors[name]
+
+        def advice(other: str, *, direct_only: bool) -> str | None:
+            if other == name or name in self._ancestors.get(other, ()):
+                return None  # It would wait for itself.
+            hint = f"add it to needs: [{', '.join([*direct, other])}]"
+            return f"write jobs.{other}, or {hint}" if direct_only and other in far else hint
+
         not_needed = f"job '{name}' does not need it"
         not_before = f"it need not end before job '{name}' starts"
         return {
@@ -209,11 +229,13 @@ class Scopes:
                 {other: self._job(jobs[other]) for other in direct},
                 noun="job",
                 unavailable={other: not_needed for other in jobs if other not in direct},
+                advice=partial(advice, direct_only=True),
             ),
             "jobs": Record(
                 {other: self._job(jobs[other]) for other in jobs if other in far},
                 noun="job",
                 unavailable={other: not_before for other in jobs if other not in far},
+                advice=partial(advice, direct_only=False),
             ),
         }
 
@@ -228,7 +250,7 @@ class Scopes:
         if ("jobs", job.id) in self._damaged:
             return Kind.ANYTHING
         fields: dict[str, Shape] = dict.fromkeys(JOB_FIELDS, Kind.ANYTHING)
-        fields.update(result=Kind.TEXT, outcome=Kind.TEXT, state=Kind.TEXT, legs=Kind.LIST)
+        fields.update(result=RESULTS, outcome=RESULTS, state=Kind.TEXT, legs=Kind.LIST)
         if job.outputs is not None and ("jobs", job.id, "outputs") not in self._damaged:
             fields["outputs"] = Record(dict.fromkeys(job.outputs, Kind.ANYTHING), noun="output")
         return Record(fields, noun="field of a job")

@@ -11,7 +11,7 @@ from airflow_stagecoach.expressions._filters import register_filter, registered_
 from airflow_stagecoach.expressions._nodes import Expression, Node
 from airflow_stagecoach.expressions._parser import parse, parse_condition
 from airflow_stagecoach.expressions._references import references
-from airflow_stagecoach.expressions._scope import Kind, Problem, Record, Scope, Shape
+from airflow_stagecoach.expressions._scope import Kind, Problem, Record, Scope, Shape, Words
 from airflow_stagecoach.expressions._templates import (
     ExpressionPart,
     JinjaPart,
@@ -43,6 +43,7 @@ __all__ = [
     "Shape",
     "Template",
     "TextPart",
+    "Words",
     "check",
     "escape",
     "evaluate",

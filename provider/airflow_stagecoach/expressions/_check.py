@@ -9,6 +9,7 @@ from airflow_stagecoach.expressions._errors import ExpressionError, ExpressionSy
 from airflow_stagecoach.expressions._evaluate import evaluate, written_before
 from airflow_stagecoach.expressions._explain import (
     explain_boolean,
+    explain_never,
     explain_order,
     explain_unknown_filter,
     explain_unknown_function,
@@ -42,7 +43,7 @@ from airflow_stagecoach.expressions._nodes import (
 )
 from airflow_stagecoach.expressions._operators import explain_kinds
 from airflow_stagecoach.expressions._parser import parse_condition
-from airflow_stagecoach.expressions._scope import Kind, Problem, Record, Scope, Shape
+from airflow_stagecoach.expressions._scope import Kind, Problem, Record, Scope, Shape, Words
 from airflow_stagecoach.expressions._templates import parse_template
 from airflow_stagecoach.expressions._values import describe, kind_of, name_kind
 
@@ -119,13 +120,14 @@ class _Checker:
     def check(self, expression: Expression, condition: bool) -> None:
         """Check one expression."""
         body = expression.body
-        kind = _kind(self.shape(body))
+        shape = self.shape(body)
+        kind = _kind(shape)
         if condition and kind not in (Kind.BOOLEAN, Kind.ANYTHING):
             written = self.source[body.start : body.end]
             self.note(
                 body,
                 "the condition gives {}, not true or false".format(name_kind(kind)),
-                explain_boolean(kind, written),
+                explain_boolean(kind, written, *shape.words[:1] if isinstance(shape, Words) else ()),
             )
         self.try_constants(body)
 
@@ -167,7 +169,8 @@ class _Checker:
             message = "'{}' is not available here: {}".format(node.name, self.scope.unavailable[node.name])
             self.note(node, message)
         else:
-            self.note(node, *explain_unknown_name(node.name, self.scope.contexts))
+            written = self.source[node.start :]
+            self.note(node, *explain_unknown_name(node.name, self.scope.contexts, written))
         return Kind.ANYTHING
 
     def path_shape(self, node: Path) -> Shape:
@@ -196,7 +199,7 @@ class _Checker:
                 self.note(
                     step,
                     "{} is {} and has no items".format(
-                        written_before(node, step, self.source), name_kind(shape)
+                        written_before(node, step, self.source), name_kind(_kind(shape))
                     ),
                 )
             return Kind.ANYTHING
@@ -239,7 +242,7 @@ class _Checker:
             return Kind.ANYTHING
         if name in record.unavailable:
             message = "{} '{}' is not available here: {}".format(record.noun, name, record.unavailable[name])
-            self.note(step, message)
+            self.note(step, message, record.advice(name) if record.advice is not None else None)
         elif record.closed:
             self.note(step, "unknown {} '{}'".format(record.noun, name), did_you_mean(name, record.fields))
         return Kind.ANYTHING
@@ -266,12 +269,15 @@ class _Checker:
     def filter(self, node: Filter) -> Shape:
         """Check a filter."""
         value = self.shape(node.value)
+        if isinstance(value, Words):  # What a filter makes of it may be another text.
+            value = Kind.TEXT
         shapes = [self.shape(argument) for argument in node.arguments]
         shapes += [self.shape(argument) for _, argument in node.keywords]
         builtin = FILTERS.get(node.name)
         if builtin is None:
             if find_registered(node.name) is None:
-                self.note(node, *explain_unknown_filter(node.name))
+                written = self.written(node.arguments[0]) if node.arguments else ""
+                self.note(node, *explain_unknown_filter(node.name, written))
             return Kind.ANYTHING
         problem = builtin.argument_problem(len(node.arguments), [name for name, _ in node.keywords])
         if problem is not None:
@@ -299,9 +305,12 @@ class _Checker:
 
     def comparison(self, node: Comparison) -> Shape:
         """Check that two kinds can be equal, or have an order."""
-        left, right = _kind(self.shape(node.left)), _kind(self.shape(node.right))
+        shapes = self.shape(node.left), self.shape(node.right)
+        left, right = _kind(shapes[0]), _kind(shapes[1])
         operator = node.operator
         if operator in ("in", "not in"):
+            if isinstance(node.right, ListLiteral):
+                self.never(shapes[0], node.left, node.right.items)
             if right in (Kind.NUMBER, Kind.BOOLEAN, Kind.NULL, Kind.DATE):
                 self.note(node, "'in' needs a list, a text or a map, not {}".format(name_kind(right)))
             elif right is Kind.TEXT and left in _DISTINCT - {Kind.TEXT}:
@@ -311,6 +320,8 @@ class _Checker:
             if left is not right and left in _DISTINCT and right in _DISTINCT:
                 message = "{} is never equal to {}".format(name_kind(left), name_kind(right))
                 self.note(node, message, self.equality_hint(node, left, right))
+            self.never(shapes[0], node.left, [node.right])
+            self.never(shapes[1], node.right, [node.left])
         elif Kind.ANYTHING not in (left, right):
             if left is not right:
                 message = "{} and {} have no order".format(name_kind(left), name_kind(right))
@@ -319,6 +330,15 @@ class _Checker:
             elif left not in (Kind.NUMBER, Kind.TEXT, Kind.DATE):
                 self.note(node, "{} has no order".format(name_kind(left)))
         return Kind.BOOLEAN
+
+    def never(self, shape: Shape, node: Node, others: Sequence[Node]) -> None:
+        """Note that a value of few texts is compared with other fixed texts alone."""
+        if not isinstance(shape, Words) or not others:
+            return
+        texts = [other for other in others if isinstance(other, Literal) and isinstance(other.value, str)]
+        if len(texts) == len(others) and not any(text.value in shape.words for text in texts):
+            for text in texts:
+                self.note(text, *explain_never(self.written(node), shape.words, text.value))
 
     def equality_hint(self, node: Comparison, left: Kind, right: Kind) -> str | None:
         """Say how to compare two kinds that are never equal."""
@@ -381,7 +401,9 @@ class _Checker:
 
 
 def _kind(shape: Shape) -> Kind:
-    return Kind.MAP if isinstance(shape, Record) else shape
+    if isinstance(shape, Record):
+        return Kind.MAP
+    return Kind.TEXT if isinstance(shape, Words) else shape
 
 
 def _literal(step: Index) -> Any:

@@ -170,7 +170,7 @@ class Evaluation:
             return None
         # Only a plain dict is asked for its names: another map may be lazy.
         known = self.contexts if isinstance(self.contexts, dict) else ()
-        return self.fail(node, *explain_unknown_name(node.name, known))
+        return self.fail(node, *explain_unknown_name(node.name, known, self.source[node.start :]))
 
     def path(self, node: Path) -> Any:
         """Give what a path leads to. After ``.*`` every step applies to each value that has it."""
@@ -246,7 +246,9 @@ class Evaluation:
         """Apply a filter."""
         builtin = FILTERS.get(node.name)
         if builtin is None and find_registered(node.name) is None:
-            self.fail(node, *explain_unknown_filter(node.name))
+            first = node.arguments[0] if node.arguments else None
+            written = self.source[first.start : first.end] if first is not None else ""
+            self.fail(node, *explain_unknown_filter(node.name, written))
         if builtin is not None:
             problem = builtin.argument_problem(len(node.arguments), [name for name, _ in node.keywords])
             if problem is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, Sequence
 
 from airflow_stagecoach.expressions._errors import did_you_mean, nearest
 from airflow_stagecoach.expressions._filters import FILTERS, find_registered, registered_filters
+from airflow_stagecoach.expressions._foreign import explain_date_filter, explain_foreign_name
 from airflow_stagecoach.expressions._functions import FUNCTIONS, find_function
 from airflow_stagecoach.expressions._scope import Kind
 
@@ -13,10 +14,16 @@ from airflow_stagecoach.expressions._scope import Kind
 _LONGEST_EXAMPLE = 40
 
 
-def explain_unknown_name(name: str, known: Iterable[str]) -> tuple[str, str | None]:
-    """Give message and hint of the error for a name that is no context; ``known`` are those there are."""
+def explain_unknown_name(name: str, known: Iterable[str], source: str) -> tuple[str, str | None]:
+    """Give message and hint of the error for a name that is no context.
+
+    ``known`` are those there are, ``source`` is the text of the document from the name on.
+    """
     message = "unknown name '{}'".format(name)
     names = [word for word in known if not word.startswith("__")]
+    foreign = explain_foreign_name(source, names)
+    if foreign is not None:
+        return message, foreign
     if "-" in name and name.split("-")[0] in names:
         written = name.replace("-", " - ")
         return message, "a hyphen belongs to the name; to subtract write: {}".format(written)
@@ -43,9 +50,12 @@ def explain_unknown_function(name: str) -> tuple[str, str | None]:
     return message, did_you_mean(name, FUNCTIONS)
 
 
-def explain_unknown_filter(name: str) -> tuple[str, str | None]:
-    """Give message and hint of the error for a filter that does not exist."""
+def explain_unknown_filter(name: str, argument: str) -> tuple[str, str | None]:
+    """Give message and hint of the error for a filter that does not exist; ``argument`` is its first."""
     message = "unknown filter '{}'".format(name)
+    date = explain_date_filter(name, argument)
+    if date is not None:
+        return message, date
     function = find_function(name)
     if function is not None:
         return message, "it is a function: write {}(value)".format(function.name)
@@ -53,6 +63,13 @@ def explain_unknown_filter(name: str) -> tuple[str, str | None]:
     return message, "did you mean '{}'?".format(
         close
     ) if close else "a single | is a filter; 'or' is written ||"
+
+
+def explain_never(written: str, words: Sequence[str], text: str) -> tuple[str, str]:
+    """Give message and hint for a comparison with a text that a value never is; ``words`` it may be."""
+    close = nearest(text, words)
+    hint = "did you mean '{}'?".format(close) if close else "it is one of: {}".format(", ".join(words))
+    return "{} is never '{}'".format(written, text), hint
 
 
 def explain_order(left: Kind, right: Kind, left_text: str, right_text: str) -> str | None:
@@ -70,14 +87,17 @@ def explain_order(left: Kind, right: Kind, left_text: str, right_text: str) -> s
     return None
 
 
-def explain_boolean(kind: Kind, written: str) -> str:
-    """Say how to make a condition of a value of this kind; ``written`` is how the document writes it."""
+def explain_boolean(kind: Kind, written: str, word: str = "yes") -> str:
+    """Say how to make a condition of a value of this kind; ``written`` is how the document writes it.
+
+    ``word`` is a text that it may be.
+    """
     if not written or len(written) > _LONGEST_EXAMPLE:
         written = "x"
     if kind is Kind.NUMBER:
         return "compare it, as in: {} != 0".format(written)
     if kind is Kind.TEXT:
-        return "compare it, as in: {} == 'yes'".format(written)
+        return "compare it, as in: {} == '{}'".format(written, word)
     if kind is Kind.NULL:
         return "compare it, as in: {} != null".format(written)
     if kind in (Kind.LIST, Kind.MAP):

@@ -1,12 +1,13 @@
 """What is known about the contexts before anything runs: the input of ``check``.
 
-A **shape** says what a value will be: a ``Kind``, or a ``Record`` when its fields are known.
+A **shape** says what a value will be: a ``Kind``, a ``Record`` when its fields are known, or ``Words`` when
+it is one of a few texts.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Mapping, Union
+from typing import TYPE_CHECKING, Callable, Mapping, Union
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +33,10 @@ class Record:
     :param noun: what a field is called in messages: ``job``, ``stage``, ``param``, ``matrix axis``
     :param closed: whether ``fields`` are all there are; an unknown field of a closed record is a problem
     :param unavailable: names that exist but not here, with the reason: ``"stage 'b' runs later"``
+    :param advice: gives the hint for an unavailable name
     """
 
-    __slots__ = ("closed", "fields", "noun", "unavailable")
+    __slots__ = ("advice", "closed", "fields", "noun", "unavailable")
 
     def __init__(
         self,
@@ -42,18 +44,32 @@ class Record:
         noun: str = "field",
         closed: bool = True,
         unavailable: Mapping[str, str] | None = None,
+        advice: Callable[[str], str | None] | None = None,
     ) -> None:
         self.fields = fields
         self.noun = noun
         self.closed = closed
         self.unavailable: Mapping[str, str] = unavailable or {}
+        self.advice = advice
 
     def __repr__(self) -> str:
         return "Record({!r}, noun={!r}, closed={!r})".format(dict(self.fields), self.noun, self.closed)
 
 
+class Words:
+    """A text that is one of a few: a result, the option of a choice. Null is possible too."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+
+    def __repr__(self) -> str:
+        return "Words({!r})".format(self.words)
+
+
 #: What a value will be.
-Shape = Union[Kind, Record]
+Shape = Union[Kind, Record, Words]
 
 
 class Scope:
