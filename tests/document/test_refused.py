@@ -168,7 +168,10 @@ JOB = [
     ("steps: []", "unknown-key", "unknown key 'steps' in a job", "write stages"),
     ("run-on: local", "unknown-key", "unknown key 'run-on' in a job", "write runs-on"),
     ("matrix: {}", "unknown-key", "unknown key 'matrix' in a job", "write strategy: {matrix: ...}"),
-    ("timeout-minutes: 5", "unknown-key", "unknown key 'timeout-minutes' in a job", "write timeout: 10m"),
+    ("timeout-minutes: 5", "unknown-key", "unknown key 'timeout-minutes' in a job", "write timeout: 5m"),
+    ("timeout_minutes: '2.5'", "unknown-key", "unknown key 'timeout_minutes' in a job", "write timeout: 2.5m"),
+    ("timeout-minutes: true", "unknown-key", "unknown key 'timeout-minutes' in a job", "write timeout: 10m"),
+    ("strategy: {matrix: {a: [1]}, max-parallel: 0}", "out-of-range", "expected a whole number from 1 to 10000, found 0", "remove it for no limit"),
     ("depends_on: [a]", "unknown-key", "unknown key 'depends_on' in a job", "write needs"),
     ("id: k", "bad-id", "the id of this job is its key, 'j'", "remove `id`, or write the same"),
     ("runs-on: docker", "not-available", "runs-on: docker is not available in this version", "write runs-on: local"),
@@ -199,7 +202,6 @@ JOB = [
     ("strategy: {exclude: [{a: 1}]}", "bad-matrix", "there is nothing to exclude without a matrix", None),
     ("strategy: {matrix: {a: [1]}, include: {b: 1}}", "bad-matrix", "expected a list of maps, found a map", "begin each entry with `- `"),
     ("strategy: {matrix: {a: [1]}, include: [{}]}", "bad-matrix", "this entry is empty", "name at least one axis and its value"),
-    ("strategy: {matrix: {a: [1]}, max-parallel: 0}", "out-of-range", "expected a whole number from 1 to 10000, found 0", None),
     ("strategy: {matrix: {a: [1]}, max-parallel: '{{ params.v }}'}", "wrong-type", "expected a whole number from 1 to 10000 or an expression, found '{{ params.v }}'", "an expression is written ${{ params.v }}"),
     ("strategy: {os: [a]}", "unknown-key", "unknown key 'os' in a strategy", "an axis stands below matrix: {os: [...]}"),
     ("strategy: {matrix: {a: [" + ", ".join(map(str, range(1025))) + "]}}", "too-many-legs", "the matrix has 1025 legs, the limit is 1024", "the limit is Airflow's [core] max_map_length; make several jobs of it"),
@@ -239,6 +241,12 @@ def test_jobs(problems: Find, jobs: str, code: str, message: str) -> None:
     assert (found.code, found.message) == (code, message)
 
 
+KINDS = (
+    "a stage has one of the keys echo, sleep, bash, run, uses, operator, trigger, parallel, foreach, until, case, "
+    "raise, approval"
+)
+NO_HINT = ""
+
 #: One stage -> code, message, hint.
 STAGE = [
     ("{}", "stage-kind", "this stage says neither what it does nor its name", None),
@@ -249,7 +257,11 @@ STAGE = [
     ("{name: a, script: x}", "unknown-key", "unknown key 'script' in an empty stage", "write bash: for a shell script, run: for Python"),
     ("{name: a, stages: []}", "unknown-key", "unknown key 'stages' in an empty stage", "'stages' belongs to a foreach stage or an until stage"),
     ("{run: x=1, shell: sh}", "unknown-key", "unknown key 'shell' in a Python stage", "'shell' belongs to a bash stage"),
-    ("{bash: x, timeout-minutes: 3}", "unknown-key", "unknown key 'timeout-minutes' in a bash stage", "write timeout: 10m"),
+    ("{bash: x, timeout-minutes: 3}", "unknown-key", "unknown key 'timeout-minutes' in a bash stage", "write timeout: 3m"),
+    ("{fail: x}", "unknown-key", "unknown key 'fail' in an empty stage", "write raise"),
+    ("{name: a, stratagy: {}}", "unknown-key", "unknown key 'stratagy' in an empty stage", KINDS),
+    ("{zzz: {}}", "unknown-key", "unknown key 'zzz' in an empty stage", KINDS),
+    ("{echo: a, zzz: {}}", "unknown-key", "unknown key 'zzz' in an empty stage", "the keys of an empty stage are name, id, desc, if, env, retry, timeout, outputs, continue-on-error, echo, sleep"),
     ("{name: a, message: x}", "unknown-key", "unknown key 'message' in an empty stage", "write raise"),
     ("{bash: 123}", "wrong-type", "expected text, found the number 123", 'put it in quotes: "123"'),
     ("{bash: }", "null-value", "'bash' has no value", "give it a value, or remove the key"),
@@ -280,7 +292,7 @@ STAGE = [
     ("{trigger: w}", "triggers-itself", "workflow 'w' triggers itself, without end", "trigger another workflow"),
     ("{parallel: {}}", "empty-value", "expected at least one branch", None),
     ("{parallel: [a]}", "wrong-type", "expected a map of branches, found a list", "write parallel: {branch: [stages]}"),
-    ("{parallel: {a: [{bash: x}]}, max-workers: 0}", "out-of-range", "expected a whole number from 1 to 1000, found 0", None),
+    ("{parallel: {a: [{bash: x}]}, max-workers: 0}", "out-of-range", "expected a whole number from 1 to 1000, found 0", "write 1 for one after the other"),
     ("{parallel: {a: [{operator: a.B}]}}", "not-nested", "operator stages cannot stand inside another stage", "make it a stage of the job"),
     ("{parallel: {a: [{approval: ok}]}}", "not-nested", "approval stages cannot stand inside another stage", "make it a stage of the job"),
     ("{parallel: {a: [{id: x, bash: x}, {id: x, bash: x}]}}", "duplicate-id", "two stages have the id 'x', the other is stage 1 of this list", "give one of them another id"),
@@ -292,7 +304,8 @@ STAGE = [
     ("{foreach: [{a: 1}], stages: [{bash: x}]}", "bad-foreach", "a map cannot be the key of an item's outputs", "write use-index-as-key: true"),
     ("{foreach: [1]}", "missing-key", "a foreach stage needs 'stages'", None),
     ("{foreach: [1], stages: []}", "empty-value", "expected at least one stage", "for a stage that does nothing write [{name: nothing}]"),
-    ("{foreach: [1], stages: [{bash: x}], concurrent: 0}", "out-of-range", "expected a whole number from 1 to 1000, found 0", None),
+    ("{foreach: [1], stages: [{bash: x}], concurrent: 0}", "out-of-range", "expected a whole number from 1 to 1000, found 0", "write 1 for one after the other"),
+    ("{foreach: [1], stages: [{bash: x}], concurrent: 2000}", "out-of-range", "expected a whole number from 1 to 1000, found 2000", NO_HINT),
     ("{until: \"'demo'\", stages: [{bash: x}]}", "bad-expression", "the condition gives a text, not true or false", "compare it, as in: 'demo' == 'yes'"),
     ("{until: 'loop > 2', stages: [{bash: x}], max-loop: 0}", "out-of-range", "expected a whole number from 1 to 1000, found 0", None),
     ("{case: a}", "missing-key", "a case stage needs 'match'", None),
@@ -312,7 +325,7 @@ def test_stage(problems: Find, stage: str, code: str, message: str, hint: str | 
     found = one(problems, f"name: w\njobs:\n  j:\n    stages:\n      - {stage}\n")
     assert (found.code, found.message) == (code, message)
     if hint is not None:
-        assert found.hint == hint
+        assert (found.hint or NO_HINT) == hint
     assert found.line == 5
 
 

@@ -71,8 +71,8 @@ def bool_value(value: Any) -> bool:
     raise fault("wrong-type", f"expected true or false, found {found(value)}", hint)
 
 
-def whole_number(low: int, high: int) -> Callable[[Any], int]:
-    """A validator for a whole number within limits."""
+def whole_number(low: int, high: int, too_low: str | None = None) -> Callable[[Any], int]:
+    """A validator for a whole number within limits; ``too_low`` is the hint for one below them."""
 
     def validate(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -84,7 +84,8 @@ def whole_number(low: int, high: int) -> Callable[[Any], int]:
                 "wrong-type", f"expected a whole number from {low} to {high}, found {found(value)}", hint
             )
         if not low <= value <= high:
-            raise fault("out-of-range", f"expected a whole number from {low} to {high}, found {value}")
+            hint = too_low if value < low else None
+            raise fault("out-of-range", f"expected a whole number from {low} to {high}, found {value}", hint)
         return value
 
     return validate

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_stagecoach.document.plan import WorkflowPlan
     from airflow_stagecoach.document.problems import Problem
+    from airflow_stagecoach.document.respell import Respelling
     from airflow_stagecoach.document.runs_on import BackendCheck
     from airflow_stagecoach.document.source import Path
     from airflow_stagecoach.document.workflow import Workflow
@@ -28,7 +29,7 @@ MAX_LEGS = 1024
 #: Beginnings of top-level keys that are left alone: they hold anchors.
 HOLDERS = ("x-", ".")
 #: Passes over one workflow that leave out what could not be read; more are never needed in earnest.
-_MAX_REPAIRS = 4
+_MAX_REPAIRS = 8
 #: Faults shown of one file.
 MAX_SHOWN = 200
 
@@ -186,6 +187,7 @@ def _load_part(
     from airflow_stagecoach.document.checks import check_workflow
     from airflow_stagecoach.document.planner import plan_workflow
     from airflow_stagecoach.document.problems import Problem
+    from airflow_stagecoach.document.respell import Respelling
 
     value = part.value
     problems: list[Problem] = []
@@ -196,10 +198,12 @@ def _load_part(
         line = source.lines.get(id(value), 1)
         value = {**value, "name": part.name}
         source.lines[id(value)] = line
-    workflow, found_problems, damaged = _validate(value, part, source, backends)
+    spelling = Respelling(part.path)
+    workflow, found_problems, damaged = _validate(value, part, source, backends, spelling)
     problems += found_problems
     if workflow is not None:
-        problems += check_workflow(workflow, part.path, max_legs=max_legs, damaged=damaged)
+        checked = check_workflow(workflow, part.path, max_legs=max_legs, damaged=damaged)
+        problems += [spelling.as_written(problem) for problem in checked]
     # A value that YAML could not give is one fault, whatever the models make of its absence.
     told = {diagnostic.line for diagnostic in source.diagnostics}
     for problem in problems[:MAX_SHOWN]:
@@ -221,7 +225,11 @@ def _load_part(
 
 
 def _validate(
-    value: Any, part: _Part, source: Source, backends: Mapping[str, BackendCheck] | None
+    value: Any,
+    part: _Part,
+    source: Source,
+    backends: Mapping[str, BackendCheck] | None,
+    spelling: Respelling,
 ) -> tuple[Workflow | None, list[Problem], frozenset[tuple[str | int, ...]]]:
     """The model of a workflow; where it has faults, the model of what is left without them."""
     from pydantic import ValidationError
@@ -232,13 +240,21 @@ def _validate(
     context = {"lines": source.lines, "backends": backends}
     problems: list[Problem] = []
     damaged: set[tuple[str | int, ...]] = set()
+    told = False
     for _ in range(_MAX_REPAIRS):
         try:
             return Workflow.model_validate(value, context=context), problems, frozenset(damaged)
         except ValidationError as error:
             new = problems_of(error, part.path)
-        if not problems:
-            problems = new
+        if not told:
+            value, settled = spelling.apply(value, new)
+            problems += settled
+            if settled:
+                continue
+            told = True
+            problems += [
+                spelling.as_written(problem) for problem in new if not spelling.is_bad_guess(problem)
+            ]
         paths = [problem.path[len(part.path) :] for problem in new]
         from airflow_stagecoach.document.repair import without
 

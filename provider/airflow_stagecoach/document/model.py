@@ -10,6 +10,7 @@ hides no other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -200,9 +201,18 @@ class Model(BaseModel, metaclass=_Construct):
     @classmethod
     def unknown_key(cls, key: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
         """Message and hint for a key that this model does not have."""
-        habit = cls.habits.get(key.replace("_", "-"))
+        habit = habit_of(cls.habits, key, data)
         expected = f"the keys of {article(cls.noun)} are {', '.join(cls.keys())}"
         return f"unknown key '{key}' in {article(cls.noun)}", habit or did_you_mean(key, cls.keys(), expected)
+
+
+def habit_of(habits: Mapping[str, str], key: str, data: Mapping[str, Any]) -> str | None:
+    """What to write in place of a key of another tool, with the value of ``data`` where that is the same."""
+    norm = key.replace("_", "-")
+    value = data.get(key)
+    if norm == "timeout-minutes" and not isinstance(value, bool) and re.fullmatch(r"\d+(\.\d+)?", str(value)):
+        return f"write timeout: {value}m"
+    return habits.get(norm)
 
 
 @cache

@@ -21,7 +21,7 @@ def without(value: Any, paths: list[_Path], damaged: set[_Path]) -> Any:
     What was left out is added to ``damaged`` in terms of what other parts name: ``("params",)``,
     ``("jobs", id)``, ``("jobs", id, "stages")`` and so on.
     """
-    result = _copy(value)
+    result = copy_of(value)
     for path in paths:
         if not path:
             return None
@@ -99,10 +99,10 @@ def _drop(mapping: dict[str, Any], key: str) -> None:
         del mapping[spelling]
 
 
-def _copy(value: Any) -> Any:
+def copy_of(value: Any) -> Any:
     """A deep copy in which aliases share nothing, so that one can be changed without the other."""
     if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
+        return {key: copy_of(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_copy(item) for item in value]
+        return [copy_of(item) for item in value]
     return value

@@ -48,6 +48,16 @@ class EmptyStage(Stage):
     echo: Scalar | None = Field(None, description="text for the log")
     sleep: Sleep | None = Field(None, description="seconds or a duration")
 
+    @classmethod
+    def _take_keys(
+        cls, data: dict[Any, Any], faults: Faults, *, written: bool
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """As for every model. A key that could not be read may have been the one that says what it does."""
+        clean, seen = super()._take_keys(data, faults, written=written)
+        if len(clean) < len(data):
+            clean.setdefault("id", "unreadable")
+        return clean, seen
+
     @model_validator(mode="after")
     def _has_a_name(self) -> EmptyStage:
         if self.name is None and self.id is None and self.echo is None and self.sleep is None:

@@ -25,6 +25,8 @@ from airflow_stagecoach.document.model import (
     Model,
     article,
     fault,
+    habit_of,
+    kebab,
 )
 from airflow_stagecoach.document.retry import RetryField
 
@@ -60,6 +62,9 @@ STAGE_HABITS = {
     "python-callable": "write uses: path/func@tag",
     "code": "write run",
     "message": "write raise",
+    "fail": "write raise",
+    "error": "write raise",
+    "throw": "write raise",
     "args": "write with",
     "steps": "write stages",
     "timeout-minutes": "write timeout: 10m",
@@ -107,7 +112,7 @@ class Stage(Model):
 
         norm = key.replace("_", "-")
         noun = article(cls.noun)
-        habit = STAGE_HABITS.get(norm)
+        habit = habit_of(STAGE_HABITS, key, data)
         others = [other for other in STAGE_MODELS if norm in other.keys()]  # noqa: SIM118 - a method, not a dict
         message = f"unknown key '{key}' in {noun}"
         if norm in KINDS and cls is EmptyStage:
@@ -115,7 +120,10 @@ class Stage(Model):
         if others and not habit:
             habit = f"'{norm}' belongs to {one_of(article(other.noun) for other in others)}"
         known = dict.fromkeys([*cls.keys(), *(KINDS if cls is EmptyStage else ())])
-        return message, habit or did_you_mean(key, known, f"the keys of {noun} are {', '.join(cls.keys())}")
+        expected = f"the keys of {noun} are {', '.join(cls.keys())}"
+        if cls is EmptyStage and not any(kebab(str(other)) in KINDS for other in data):
+            expected = WHICH_KIND
+        return message, habit or did_you_mean(key, known, expected)
 
     def spec_fields(self) -> dict[str, Any]:
         """The keys of the kind in the stage spec, without those that have their default."""

@@ -27,6 +27,7 @@ from airflow_stagecoach.document.model import (
 
 MAX_CONCURRENT = 1000
 MAX_LOOP = 1000
+_ONE_AT_A_TIME = "write 1 for one after the other"
 
 _USES = re.compile(r"[^/@\s][^@\s]*/[^/@\s]+@[^/@\s]+")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -141,13 +142,15 @@ Items = Annotated[Any, PlainValidator(items_value), WithJsonSchema({"type": ["ar
 Workers = Annotated[
     int | str,
     PlainValidator(
-        or_expression(whole_number(1, MAX_CONCURRENT), f"a whole number from 1 to {MAX_CONCURRENT}")
+        or_expression(
+            whole_number(1, MAX_CONCURRENT, _ONE_AT_A_TIME), f"a whole number from 1 to {MAX_CONCURRENT}"
+        )
     ),
     WithJsonSchema(or_expression_schema(number_schema(1, MAX_CONCURRENT))),
 ]
 Concurrent = Annotated[
     int,
-    PlainValidator(whole_number(1, MAX_CONCURRENT)),
+    PlainValidator(whole_number(1, MAX_CONCURRENT, _ONE_AT_A_TIME)),
     WithJsonSchema(number_schema(1, MAX_CONCURRENT)),
 ]
 Loops = Annotated[int, PlainValidator(whole_number(1, MAX_LOOP)), WithJsonSchema(number_schema(1, MAX_LOOP))]

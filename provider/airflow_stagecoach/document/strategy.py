@@ -125,7 +125,12 @@ Entries = Annotated[Any, PlainValidator(entries_value), WithJsonSchema(_ENTRIES_
 
 MaxParallel = Annotated[
     int | str,
-    PlainValidator(or_expression(whole_number(1, MAX_PARALLEL), f"a whole number from 1 to {MAX_PARALLEL}")),
+    PlainValidator(
+        or_expression(
+            whole_number(1, MAX_PARALLEL, "remove it for no limit"),
+            f"a whole number from 1 to {MAX_PARALLEL}",
+        )
+    ),
     WithJsonSchema(or_expression_schema(number_schema(1, MAX_PARALLEL))),
 ]
 
