@@ -25,6 +25,7 @@ from airflow_stagecoach.exceptions import StageConfigError, StageFailed
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._base import StageBaseOperator
 from airflow_stagecoach.operators._outputs import declared_outputs
+from airflow_stagecoach.operators._secrets import Hider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +133,10 @@ class OperatorStageOperator(StageBaseOperator):
             raise
         finally:
             context["task"] = ti.task = outer
-        return declared_outputs(self._spec, self._raw_outputs(value), self._with_env(self._collect(context)))
+        contexts = self._collect(context)
+        outputs = declared_outputs(self._spec, self._raw_outputs(value), self._with_env(contexts))
+        hidden: dict[str, Any] = Hider(contexts).value(outputs)
+        return hidden
 
     def _shorter(self, wait: timedelta | None, started: datetime) -> Any:
         """How long the try may wait without its worker: Airflow does not count that time.
