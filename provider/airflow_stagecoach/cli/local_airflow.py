@@ -136,9 +136,9 @@ class LocalAirflow:
         environment["PYTHONUNBUFFERED"] = "1"
         if component == "execution-api":
             options["api.port"] = str(self.execution_port)
-        if component == "api-server":
-            options["database.sql_alchemy_connect_args"] = f"{__name__}.SQLITE_CONNECT_ARGS_OF_UI"
-            options["database.sql_alchemy_connect_args_async"] = f"{__name__}.SQLITE_CONNECT_ARGS_OF_UI"
+        if component == "api-server" and options["database.sql_alchemy_conn"].startswith("sqlite"):
+            for name in ("database.sql_alchemy_connect_args", "database.sql_alchemy_connect_args_async"):
+                options[name] = f"{__name__}.SQLITE_CONNECT_ARGS_OF_UI"
         for name, value in options.items():
             section, _, option = name.partition(".")
             environment[f"AIRFLOW__{section.upper()}__{option.upper()}"] = value
