@@ -60,7 +60,7 @@ def _action(name: str) -> Callable[[argparse.Namespace], None]:
     def action(args: argparse.Namespace) -> None:
         if name in _OWN_PROCESS:
             words = sys.argv[sys.argv.index(name) :]
-            os.execv(sys.executable, [sys.executable, "-m", "airflow_stagecoach.cli.main", *words])  # noqa: S606
+            os.execv(sys.executable, [sys.executable, "-m", "airflow_stagecoach.cli.main", *words])  # noqa: S606  # our own command
         # Airflow ignores what an action returns.
         sys.exit(load_command(name).run(args))
 
