@@ -31,3 +31,13 @@ def test_what_the_scheduler_reads(name: str) -> None:
     dag = DAG("scheduled", schedule=schedule(plan), max_active_runs=1)
     read = DagSerialization.from_dict(DagSerialization.to_dict(dag))
     assert str(read.timetable.summary) == summary
+
+
+def test_a_continuous_workflow_becomes_a_dag_that_airflow_starts() -> None:
+    """Airflow refuses more than one active run of it, and never starts it without a start date."""
+    from airflow_stagecoach.factory import build_dag
+    from tests.factory.plans import job, workflow
+
+    dag = build_dag(workflow(job("j"), schedule={"continuous": True}))
+    assert dag.max_active_runs == 1
+    assert dag.start_date is not None

@@ -355,6 +355,11 @@ class Workflow(Model):
         if self.catchup and self.start_date is None:
             hint = "write start-date: 2024-01-01"
             faults.add(fault("bad-combination", "catchup needs a start-date", hint, on_key=True), "catchup")
+        continuous = self.schedule is not None and self.schedule.get("continuous")
+        if continuous and self.max_active_runs is not None and self.max_active_runs > 1:
+            message = "a continuous workflow runs one at a time"
+            hint = "remove max-active-runs"
+            faults.add(fault("bad-combination", message, hint, on_key=True), "max-active-runs")
         if self.on is not None and self.params:
             for name, param in self.params.items():
                 if param.required and param.default is None:

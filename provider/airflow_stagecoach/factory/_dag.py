@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
@@ -16,6 +16,10 @@ from airflow_stagecoach.factory._schedule import moment, schedule
 if TYPE_CHECKING:
     from airflow_stagecoach.document import Workflow
     from airflow_stagecoach.document.plan import WorkflowPlan
+
+
+#: A start for what shall simply run: before any document was written.
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
 def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) -> DAG:
@@ -45,6 +49,10 @@ def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) 
         arguments["max_active_runs"] = plan["max_active_runs"]
     if "timeout" in plan:
         arguments["dagrun_timeout"] = timedelta(seconds=plan["timeout"])
+    if plan.get("schedule", {}).get("continuous"):
+        # Airflow runs this timetable one run at a time, and only from some start date on.
+        arguments.setdefault("max_active_runs", 1)
+        arguments.setdefault("start_date", _LONG_AGO)
     with DAG(plan["dag_id"], **arguments) as dag:
         Graph(plan).build()
     # Not before: Airflow would copy the params into every task, and check and store them there again.
