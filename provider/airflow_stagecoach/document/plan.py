@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from typing_extensions import NotRequired
 
 #: Raised whenever the shape changes, so that older cache entries are not read.
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 
 #: A stage in the shape that the engine runs (see docs/architecture.md, "The stage spec").
 StageSpec = dict[str, Any]
@@ -30,8 +30,73 @@ class RetryPlan(TypedDict):
     increment: NotRequired[float]
     max_delay: NotRequired[float]
     jitter: NotRequired[str]  # none (default), full, equal
+    # Both: an exception's name or dotted path, a category, `exit:N`, `exit:N-M`, `http:N`, `http:N-M`,
+    # `reason:Word`, `message:REGEX`.
     on: NotRequired[list[str]]
     never: NotRequired[list[str]]
+    policy: NotRequired[str]  # for custom, in place of delays: `package.module:Class`, an Airflow RetryPolicy
+    with_: NotRequired[dict[str, Any]]  # arguments of that class
+    rules: NotRequired[list[RetryRulePlan]]  # looked at first, in order
+
+
+class RetryRulePlan(TypedDict):
+    """What is done after one sort of failure."""
+
+    match: list[str]  # as in `on`
+    action: NotRequired[str]  # retry (default) or fail
+    delay: NotRequired[float]  # in place of the backoff's
+    max: NotRequired[int]  # retries by this rule, within the stage's own max
+
+
+class LoggingPlan(TypedDict, total=False):
+    """How a stage writes its log."""
+
+    level: str  # debug info warning error critical
+    format: str  # text (default) or json
+    file: LogFilePlan  # an additional file per try
+
+
+class LogFilePlan(TypedDict, total=False):
+    """An additional log file. Without a path it lies in the folder that the option ``log_folder`` names."""
+
+    path: str  # a folder
+    max_bytes: int
+    backups: int
+
+
+class LimitsPlan(TypedDict, total=False):
+    """What a stage may use at most."""
+
+    cpu: float  # cores
+    memory: int  # bytes
+    ephemeral_storage: int  # bytes
+
+
+class ResourcesPlan(LimitsPlan, total=False):
+    """What a stage is given, and what it may use at most where ``limits`` says so."""
+
+    gpu: int
+    limits: LimitsPlan
+    enforce: str  # strict (default): what cannot be enforced is refused. best-effort
+
+
+class NotifyPlan(TypedDict):
+    """Who is told about what. Exactly one of ``webhook`` and ``notifier``."""
+
+    event: str  # success failure retry skip deadline
+    webhook: NotRequired[str]  # template: a URL
+    conn: NotRequired[str]  # in place of a URL: an Airflow connection that has it, its password is the secret
+    secret: NotRequired[str]  # template: key of the HMAC-SHA256 signature
+    headers: NotRequired[dict[str, Any]]  # templates
+    notifier: NotRequired[str]  # dotted path of an Airflow notifier
+    with_: NotRequired[dict[str, Any]]  # its arguments, templates
+
+
+class ConcurrencyPlan(TypedDict):
+    """Runs of one group, of this or any other workflow, do not overlap."""
+
+    group: str  # template over params, run, vars
+    on_conflict: str  # queue reject skip cancel-running
 
 
 class StagePlan(TypedDict):
@@ -40,8 +105,17 @@ class StagePlan(TypedDict):
     task_id: str  # without the job's prefix, unique in the job
     spec: StageSpec
     line: int  # of the stage in the document, from 1
-    timeout: NotRequired[float]  # after workflow and job defaults
-    retry: NotRequired[RetryPlan]  # after workflow and job defaults
+    # All of these after workflow and job defaults:
+    timeout: NotRequired[float]
+    no_timeout: NotRequired[bool]  # `timeout: none`: the option default_timeout does not count either
+    retry: NotRequired[RetryPlan]
+    pool: NotRequired[str]
+    pool_slots: NotRequired[int]
+    priority: NotRequired[int]  # Airflow's priority_weight, absolute
+    logging: NotRequired[LoggingPlan]
+    resources: NotRequired[ResourcesPlan]
+    notify: NotRequired[list[NotifyPlan]]  # of the stage and its job
+    teardown: NotRequired[bool]  # runs when any stage of its leg ran, however those ended
 
 
 class StrategyPlan(TypedDict):
@@ -82,6 +156,7 @@ class JobPlan(TypedDict):
     continue_on_error: NotRequired[bool]
     granularity: NotRequired[str]  # only where the document says so
     timeout: NotRequired[float]  # the job's total
+    cleanup: NotRequired[str]  # of the scratch folder: on-success (default), always, never
 
 
 class CronPlan(TypedDict):
@@ -127,6 +202,10 @@ class WorkflowPlan(TypedDict):
     end_date: NotRequired[str]
     catchup: NotRequired[bool]
     max_active_runs: NotRequired[int]
+    max_active_tasks: NotRequired[int]
     timeout: NotRequired[float]
+    deadline: NotRequired[float]  # seconds after the run was queued: then `notify: {deadline}`
+    concurrency: NotRequired[ConcurrencyPlan]
+    notify: NotRequired[list[NotifyPlan]]  # success, failure, deadline of the run; retry, skip of any stage
     params: NotRequired[dict[str, ParamPlan]]  # absent: any name may be passed
     env: NotRequired[dict[str, Any]]
