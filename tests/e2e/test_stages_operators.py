@@ -216,7 +216,7 @@ FAULTS = {
     "wrong-argument.wrong": ["bash_comand"],
     "ours.ours": ["with.retries", "'retry'"],
     "rejected.sign-off": ["Rejected by"],
-    "nobody-at-all.sign-off": ["8"],
+    "nobody-at-all.sign-off": ["Nobody answered within 8 s"],
 }
 
 

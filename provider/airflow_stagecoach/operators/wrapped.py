@@ -237,6 +237,17 @@ class ApprovalStageOperator(OperatorStageOperator):
         }
         return self._call(context, lambda: answer)
 
+    def _call(self, context: Context, action: Callable[[], Any]) -> dict[str, Any]:
+        from airflow.providers.standard.exceptions import HITLTimeoutError
+
+        try:
+            return super()._call(context, action)
+        except HITLTimeoutError as error:
+            limit = self.response_timeout
+            within = "in time" if limit is None else f"within {limit.total_seconds():g} s"
+            message = f"Nobody answered {within}"
+            raise StageFailed(message, {"type": "TimedOut", "message": message}) from error
+
     def _raw_outputs(self, value: Any) -> dict[str, Any]:
         approved = value["chosen_options"] == ["Approve"]
         user = value.get("responded_by_user") or {}
