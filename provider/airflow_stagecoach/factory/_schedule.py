@@ -35,10 +35,9 @@ def schedule(plan: SchedulePlan | None) -> Any:
     if "at" in plan:
         import pendulum
 
-        # Not the one of airflow.sdk: Airflow 3.3 and 3.4 serialize that without a key that they read.
-        from airflow.timetables.events import EventsTimetable
+        from airflow_stagecoach.timetables import DatesTimetable
 
-        return EventsTimetable(event_dates=[pendulum.instance(moment(text)) for text in plan["at"]])
+        return DatesTimetable(event_dates=[pendulum.instance(moment(text)) for text in plan["at"]])
     if plan.get("continuous"):
         return "@continuous"
     return None
