@@ -56,6 +56,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "/var/cache/airflow/stagecoach",
                         "default": "",
                     },
+                    "default_timeout": {
+                        "description": (
+                            "How long a try of a stage may take that has no ``timeout``, neither of its own nor "
+                            "from ``defaults``: seconds or a duration such as ``2h``. A stage with ``timeout: "
+                            "none`` and an approval are left alone. Empty: no limit."
+                        ),
+                        "type": "string",
+                        "version_added": "0.1.0",
+                        "example": "6h",
+                        "default": "",
+                    },
                 },
             },
         },

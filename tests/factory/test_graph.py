@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_stagecoach.factory import build_dag
-from airflow_stagecoach.factory._graph import display_name, in_order
+from airflow_stagecoach.factory._graph import in_order
+from airflow_stagecoach.factory._stage import display_name
 from tests.factory.plans import job, stage, workflow
 
 

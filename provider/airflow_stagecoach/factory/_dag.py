@@ -47,6 +47,8 @@ def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) 
             arguments[key] = moment(plan[key])
     if "max_active_runs" in plan:
         arguments["max_active_runs"] = plan["max_active_runs"]
+    if "max_active_tasks" in plan:
+        arguments["max_active_tasks"] = plan["max_active_tasks"]
     if "timeout" in plan:
         arguments["dagrun_timeout"] = timedelta(seconds=plan["timeout"])
     if plan.get("schedule", {}).get("continuous"):
