@@ -58,9 +58,9 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "default_timeout": {
                         "description": (
-                            "How long a try of a stage may take that has no ``timeout``, neither of its own nor "
-                            "from ``defaults``: seconds or a duration such as ``2h``. A stage with ``timeout: "
-                            "none`` and an approval are left alone. Empty: no limit."
+                            "How long a try of a stage may take that has no ``timeout``, neither its own nor "
+                            "from ``defaults``: seconds or a duration such as ``2h``. A stage with "
+                            "``timeout: none`` and an approval are left alone. Empty: no limit."
                         ),
                         "type": "string",
                         "version_added": "0.1.0",
