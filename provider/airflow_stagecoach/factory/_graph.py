@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 
-from airflow_stagecoach.factory._job import PASS_FAILURE_ON, JobGroup, likely_skips, work
+from airflow_stagecoach.factory._job import PASS_FAILURE_ON, JobGroup, likely_skips
 from airflow_stagecoach.factory._stage import default_timeout
+from airflow_stagecoach.operators._run import work_stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +66,7 @@ class Graph:
                 "condition" in job
                 or job.get("trigger_rule", "all_success") not in PASS_FAILURE_ON
                 or (strategy is not None and not strategy.get("legs"))
-                or all(likely_skips(stage) for stage in work(job))
+                or all(likely_skips(stage) for stage in work_stages(job))
                 or any(self.can_be_skipped(name) for name in job.get("needs", ()))
             )
         return self._skippable[job_id]

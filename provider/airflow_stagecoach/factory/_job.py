@@ -44,11 +44,6 @@ PASS_FAILURE_ON = frozenset({"all_success", "none_failed", _NF1})
 _NEVER_SKIP = frozenset({"empty", "bash", "raise", "virtual_python"})
 
 
-def work(job: JobPlan) -> list[StagePlan]:
-    """The stages of a job that tell its result: all but teardowns."""
-    return [stage for stage in job["stages"] if not stage.get("teardown")]
-
-
 def may_skip(stage: StagePlan) -> bool:
     """Whether a stage that starts may end skipped."""
     spec = stage["spec"]

@@ -35,6 +35,10 @@ def stage_task(
         "trigger_rule": rule,
         **place_arguments(stage),
     }
+    if "notify" in stage or "notify" in workflow or job.get("granularity") == "job":
+        from airflow_stagecoach.operators.notify import callbacks
+
+        arguments |= callbacks(stage.get("notify", ()), workflow, job, stage)
     if "retry" in stage:
         from airflow_stagecoach.operators.retry import retry_arguments
 
@@ -80,8 +84,7 @@ def whole_job(job: JobPlan, default_timeout: float | None) -> StagePlan:
     """All stages of a job as one, for ``granularity: job``.
 
     The one task has the job's timeout; each stage's own is the engine's. It stands in one pool for all, the
-    first one named, with the most slots and the highest priority that a stage has, and tells whoever any of
-    the stages tells.
+    first one named, with the most slots and the highest priority that a stage has.
 
     :param default_timeout: seconds, for stages without a timeout
     """
@@ -102,10 +105,6 @@ def whole_job(job: JobPlan, default_timeout: float | None) -> StagePlan:
             whole["pool_slots"] = max(whole.get("pool_slots", 1), stage["pool_slots"])
         if "priority" in stage:
             whole["priority"] = max(whole.get("priority", stage["priority"]), stage["priority"])
-        for notify in stage.get("notify", ()):
-            told = whole.setdefault("notify", [])
-            if notify not in told:
-                told.append(notify)
     return whole
 
 

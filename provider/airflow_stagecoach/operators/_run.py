@@ -39,6 +39,9 @@ ERROR = "error"
 #: XCom of a leg's first stage where the job has a timeout: when it started, in seconds since the epoch.
 STARTED = "started"
 
+#: XCom of a stage that began its work and may end skipped all the same: it was stopped.
+BEGAN = "began"
+
 #: A task's outputs are its return value.
 RETURN_VALUE = "return_value"
 
@@ -125,7 +128,7 @@ class WorkflowRun:
 
     def started(self, job_id: str, index: int | None) -> float | None:
         """When a leg of a job with a timeout started, in seconds since the epoch."""
-        first = self.jobs[job_id]["stages"][0]["task_id"]
+        first = work_stages(self.jobs[job_id])[0]["task_id"]
         value = self._data.output(f"{job_id}.{first}", index, STARTED)
         return None if value is None else float(value)
 
@@ -147,9 +150,9 @@ class WorkflowRun:
         return states.get(GATE, states.get(START, SUCCESS))
 
     def leg_result(self, job_id: str, index: int | None) -> str | None:
-        """Result of one leg; ``index`` is ``None`` for a job without a matrix."""
+        """Result of one leg; ``index`` is ``None`` for a job without a matrix. Teardowns do not count."""
         job = self.jobs[job_id]
-        result = stages_result(self.stage_state(job_id, stage, index) for stage in job["stages"])
+        result = stages_result(self.stage_state(job_id, stage, index) for stage in work_stages(job))
         strategy = job.get("strategy")
         if strategy is not None and strategy.get("fail_fast") and self._was_cancelled(job_id, index, result):
             return CANCELLED
@@ -159,7 +162,7 @@ class WorkflowRun:
         """Whether ``fail-fast`` stopped a leg: another failed, and stages without an ``if`` are skipped."""
         if result not in (SUCCESS, SKIPPED):
             return False
-        stages = self.jobs[job_id]["stages"]
+        stages = work_stages(self.jobs[job_id])
         if not any(
             "if" not in stage["spec"] and self.stage_state(job_id, stage, index) == "skipped"
             for stage in stages
@@ -170,6 +173,22 @@ class WorkflowRun:
             for other in range(len(self.legs(job_id) or ()))
             for stage in stages
         )
+
+    def leg_began(self, job_id: str, index: int | None) -> bool:
+        """Whether a stage of a leg did anything, so that there is something to tear down.
+
+        A stage that ``fail-fast`` stopped has the state skipped, like one whose ``if`` is false. It left a
+        mark, or its record says so.
+        """
+        for stage in work_stages(self.jobs[job_id]):
+            state = self.stage_state(job_id, stage, index)
+            if state in ("success", "failed"):
+                return True
+            if state == "skipped":
+                task_id = f"{job_id}.{stage['task_id']}"
+                if self._data.output(task_id, index, BEGAN):
+                    return True
+        return False
 
     def outcome(self, job_id: str) -> str | None:
         """The result of a job, whatever its ``continue-on-error`` says; ``None`` while it runs."""
@@ -229,7 +248,7 @@ class WorkflowRun:
         declared = job.get("outputs")
         if declared is None:
             merged: dict[str, Any] = {}
-            for stage in job["stages"]:
+            for stage in work_stages(job):
                 merged |= self.stage_outputs(job_id, stage, index)
             return merged
         names = set(names)
@@ -400,6 +419,11 @@ class WorkflowRun:
 def is_one_task(job: JobPlan) -> bool:
     """Whether all stages of a leg are one task."""
     return job.get("granularity") == "job"
+
+
+def work_stages(job: JobPlan) -> list[StagePlan]:
+    """The stages that tell a job's result and outputs: all but teardowns."""
+    return [stage for stage in job["stages"] if not stage.get("teardown")]
 
 
 def task_ids(job: JobPlan) -> list[str]:
