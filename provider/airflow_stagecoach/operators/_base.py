@@ -16,8 +16,9 @@ from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
 from airflow_stagecoach.operators._fail_fast import FailFast
 from airflow_stagecoach.operators._references import spec_references
-from airflow_stagecoach.operators._run import ERROR, STARTED, WorkflowRun
+from airflow_stagecoach.operators._run import ERROR, STARTED, WorkflowRun, is_one_task, work_stages
 from airflow_stagecoach.operators._secrets import Hider
+from airflow_stagecoach.operators._teardown import is_teardown, require_begun
 from airflow_stagecoach.operators.retry import StageRetryPolicy, retry_arguments
 
 if TYPE_CHECKING:
@@ -139,13 +140,17 @@ class StageBaseOperator(BaseOperator):
         self.stage = self._shown(context)
 
     def _apply_job_timeout(self, context: Context) -> None:
-        """Shorten this try to what is left of the job's ``timeout``, counted from the leg's first stage."""
+        """Shorten this try to what is left of the job's ``timeout``, counted from the leg's first stage.
+
+        A teardown has a job's full time for itself: it also cleans up what ran out of time.
+        """
         limit = self.job.get("timeout") if self.job is not None else None
         run = self._workflow_run(context)
-        if limit is None or run is None or self.job is None:
+        if limit is None or run is None or self.job is None or is_teardown(self.job, self.position):
             return
         started = run.started(self.job["id"], self._index(context))
-        if started is None and self.position == 0:  # a task that resumes has told it already
+        first = is_one_task(self.job) or self.job["stages"][self.position] is work_stages(self.job)[0]
+        if started is None and first:  # a task that resumes has told it already
             started = time.time()
             context["ti"].xcom_push(key=STARTED, value=started)
         left = timedelta(seconds=limit if started is None else started + limit - time.time())
@@ -233,6 +238,9 @@ class StageBaseOperator(BaseOperator):
         :raises AirflowSkipException: its ``if`` is false
         :raises StageFailed: it failed, and has no ``continue-on-error``
         """
+        run = self._workflow_run(context)
+        if run is not None and self.job is not None and is_teardown(self.job, self.position):
+            require_begun(run, self.job["id"], self._index(context))
         if _local.session is None:
             return self._settle(context, self._start)
         leg = self.leg_name if self.matrix else ""
@@ -308,7 +316,8 @@ class StageBaseOperator(BaseOperator):
         if run.anchor_state(job_id) in ("skipped", "upstream_failed"):
             raise AirflowSkipException("The job does not run")
         index = self._index(context)
-        states = {run.stage_state(job_id, stage, index) for stage in self.job["stages"][: self.position]}
+        earlier = [stage for stage in self.job["stages"][: self.position] if not stage.get("teardown")]
+        states = {run.stage_state(job_id, stage, index) for stage in earlier}
         failed = bool(states & {"failed", "upstream_failed"})
         return {"success": not failed, "failure": failed, "cancelled": False}
 
