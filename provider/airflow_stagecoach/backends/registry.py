@@ -1,0 +1,114 @@
+"""Which backends there are: our own, and what other packages register.
+
+Another package registers a backend under the entry point group
+``airflow_stagecoach.backends``: its name is the type, its value the class. Nothing
+is imported before a document or a command names it, and a package that is broken
+harms only the documents that use it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.metadata import EntryPoint
+
+    from airflow_stagecoach.backends.base import Backend
+
+GROUP = "airflow_stagecoach.backends"
+
+#: Canonical type -> class.
+BUILT_IN = {"local": "airflow_stagecoach.backends.local:LocalBackend"}
+
+
+class BackendError(LookupError):
+    """A backend cannot be used: there is none of that type, there are two, or it is broken."""
+
+
+class Installed(NamedTuple):
+    """One registered backend."""
+
+    name: str  # the canonical type
+    distribution: str
+    version: str
+    path: str  # ``package.module:Class``
+
+    def load(self) -> type[Backend]:
+        """Import its class.
+
+        :raises BackendError: it cannot be imported, or is no backend
+        """
+        from airflow_stagecoach.backends.base import Backend
+
+        module_name, _, class_name = self.path.partition(":")
+        try:
+            found = getattr(import_module(module_name), class_name)
+        except Exception as error:
+            raise BackendError(
+                f"backend {self.name!r} of {self.distribution} {self.version} is broken: "
+                f"importing {self.path} gives {type(error).__name__}: {error}"
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, Backend)):
+            raise BackendError(
+                f"backend {self.name!r} of {self.distribution} {self.version} is broken: {self.path} "
+                "is no subclass of airflow_stagecoach.backends.Backend"
+            )
+        return found
+
+
+def canonical(type_: str) -> str:
+    """The spelling of a type: small letters, ``-`` for ``_``."""
+    return type_.strip().lower().replace("_", "-")
+
+
+def installed() -> list[Installed]:
+    """Every registered backend, ours first; a type that two packages register stands there twice."""
+    from airflow_stagecoach import __version__
+
+    ours = [
+        Installed(type_, "airflow-provider-stagecoach", __version__, path)
+        for type_, path in sorted(BUILT_IN.items())
+    ]
+    return ours + sorted(
+        Installed(
+            canonical(entry.name),
+            entry.dist.name if entry.dist else "an unknown package",
+            entry.dist.version if entry.dist else "?",
+            entry.value,
+        )
+        for entry in _entry_points()
+    )
+
+
+def types() -> list[str]:
+    """The canonical types that a document may name here."""
+    return list(dict.fromkeys(one.name for one in installed()))
+
+
+def find(type_: str) -> type[Backend]:
+    """The class of a backend.
+
+    A type of ours is never taken from another package: that would change what documents mean.
+
+    :param type_: canonical
+    :raises BackendError: unknown, registered twice, or broken; the message says which packages are involved
+    """
+    if type_ in BUILT_IN:
+        return Installed(type_, "airflow-provider-stagecoach", "", BUILT_IN[type_]).load()
+    all_of_them = installed()
+    matching = [one for one in all_of_them if one.name == type_]
+    if not matching:
+        known = ", ".join(dict.fromkeys(one.name for one in all_of_them))
+        raise BackendError(f"no backend {type_!r} is installed here; there is: {known}")
+    if len(matching) > 1:
+        packages = " and ".join(f"{one.distribution} {one.version}" for one in matching)
+        raise BackendError(f"backend {type_!r} is registered by {packages}; uninstall one of them")
+    return matching[0].load()
+
+
+def _entry_points() -> Iterator[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    yield from entry_points(group=GROUP)

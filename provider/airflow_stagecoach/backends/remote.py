@@ -1,0 +1,228 @@
+"""Work that runs outside of the worker's process: in a container, a pod, a batch job, on another machine.
+
+A backend of that sort writes the few methods of :class:`RemoteBackend` that talk to
+its place. How a task follows its work is the same everywhere and stands here:
+start it or find what an earlier try started, pass its output on as it comes,
+take its result, stop it when asked, clean up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_stagecoach.backends.base import Backend
+from airflow_stagecoach.backends.work import Handle, Lines, Status, Work, failed
+from airflow_stagecoach.engine.transport import load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_stagecoach.engine import Hooks
+    from airflow_stagecoach.engine.contract import Error, Result, Unit
+
+#: A place that does not answer is asked again for so many seconds, then the try fails. Its work is left
+#: alone: the next try finds it.
+PATIENCE = 60.0
+
+#: A result is at most this long, in bytes.
+LONGEST_RESULT = 10 * 1024 * 1024
+
+
+class StillRunning(Exception):  # not an error: the work goes on, whoever followed it stops
+    """The work takes longer than the worker shall wait; a trigger can go on from here."""
+
+    def __init__(self, handle: Handle, position: Any) -> None:
+        super().__init__(handle["name"])
+        self.handle = handle
+        self.position = position
+
+
+class RemoteBackend(Backend):
+    """Runs work somewhere else.
+
+    Every method may be called from another process than the one that started the
+    work, with nothing but the handle. Each but :meth:`start` may be called again
+    with the same effect.
+
+    :param config: what stands under ``runs-on: {with: ...}``, evaluated
+    """
+
+    #: What it can do beyond running a unit: ``gpu``, ``volumes``, ``services``, ``image``.
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    #: Seconds between two looks.
+    interval: ClassVar[float] = 1.0
+
+    #: Seconds that a stopped work has to write its result before it is cleaned away.
+    grace: ClassVar[float] = 10.0
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        super().__init__(config)
+        self._stopped = threading.Event()
+
+    # -- what a backend writes --------------------------------------------------------------
+
+    @abstractmethod
+    def render(self, work: Work) -> Mapping[str, Any]:
+        """What :meth:`start` would send, without secret values: for people."""
+
+    @abstractmethod
+    def start(self, work: Work) -> Handle:
+        """Start the work. Never twice under one name: what exists already is an error or is taken over."""
+
+    @abstractmethod
+    def find(self, work: Work) -> Handle | None:
+        """Work of this task (``work.key``) that runs or has ended, and whose result nobody has taken yet."""
+
+    @abstractmethod
+    def poll(self, handle: Handle) -> Status:
+        """Look at the work, once. What it raises counts as a place that does not answer."""
+
+    @abstractmethod
+    def logs(self, handle: Handle, position: Any) -> Lines:
+        """The whole lines of output since a position; ``None`` is the beginning."""
+
+    @abstractmethod
+    def result(self, handle: Handle) -> bytes | None:
+        """The result document that ended work has left, if it has."""
+
+    @abstractmethod
+    def stop(self, handle: Handle) -> None:
+        """Tell the work to end, and see to it that it does within :attr:`grace` seconds."""
+
+    @abstractmethod
+    def clean(self, handle: Handle) -> None:
+        """Remove everything that was made for the work; after this :meth:`find` does not give it."""
+
+    def check(self) -> str:
+        """Reach out to the place.
+
+        :return: what answered, for people, such as ``Docker 28.2``
+        :raises Exception: it cannot be reached; the text says why
+        """
+        return "ok"
+
+    # -- what tasks and triggers use --------------------------------------------------------
+
+    def run(self, unit: Unit, hooks: Hooks, *, wait: float | None = None) -> Result:
+        """Run a unit to its end.
+
+        :param unit: with its ``identity``
+        :param wait: seconds until the caller wants to leave the wait to a trigger
+        :raises StillRunning: after ``wait`` seconds
+        """
+        work = Work.of(unit["identity"], unit)  # type: ignore[typeddict-item]  # operators add it for us
+        handle = self.find(work)
+        if handle is not None:
+            hooks.log(f"{handle['name']} is there already, started by an earlier try: following it")
+        else:
+            handle = self.start(work)
+            hooks.log(f"Started {handle['name']} ({self.type} {handle['id']})")
+        return self.follow(handle, unit, hooks, wait=wait)
+
+    def follow(
+        self, handle: Handle, unit: Unit, hooks: Hooks, *, position: Any = None, wait: float | None = None
+    ) -> Result:
+        """Pass on the output of started work until it ends, then take its result and clean up.
+
+        :param position: where the output was left
+        :param wait: seconds, see :meth:`run`
+        :raises StillRunning: after ``wait`` seconds
+        """
+        until = None if wait is None else time.monotonic() + wait
+        answered = time.monotonic()
+        while True:
+            if self._stopped.is_set():
+                return self._end_stopped(handle, unit)
+            try:
+                status = self.poll(handle)
+                position = self._pass_on(handle, position, hooks)
+            except Exception as error:
+                if time.monotonic() - answered > PATIENCE:
+                    return failed(unit, _unreachable(self.type, handle, error))
+                hooks.log(f"{self.type} does not answer, trying again: {error}", "warning")
+            else:
+                answered = time.monotonic()
+                if status.state == "ended":
+                    return self._take(handle, unit, status)
+                if status.state == "lost":
+                    self.clean(handle)
+                    return failed(unit, _lost(handle, status))
+            if until is not None and time.monotonic() >= until:
+                raise StillRunning(handle, position)
+            self._stopped.wait(self.interval)
+
+    def cancel(self) -> None:
+        """Stop the work; :meth:`run` and :meth:`follow` then end. Safe from a signal handler."""
+        self._stopped.set()
+
+    # ---------------------------------------------------------------------------------------
+
+    def _pass_on(self, handle: Handle, position: Any, hooks: Hooks) -> Any:
+        while True:
+            found = self.logs(handle, position)
+            for line in found.lines:
+                hooks.log(line)
+            if not found.lines or found.position == position:
+                return found.position
+            position = found.position
+
+    def _take(self, handle: Handle, unit: Unit, status: Status) -> Result:
+        text = self.result(handle)
+        result = _read(unit, handle, status, text)
+        self.clean(handle)
+        return result
+
+    def _end_stopped(self, handle: Handle, unit: Unit) -> Result:
+        self.stop(handle)
+        self.clean(handle)
+        error: Error = {"type": "Cancelled", "message": "The work was stopped", "category": "cancelled"}
+        return failed(unit, error, "cancelled")
+
+
+def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Result:
+    """The result document, or a result that says why there is none."""
+    if text is None:
+        return failed(unit, _no_result(handle, status))
+    if len(text) > LONGEST_RESULT:
+        size = f"{len(text) / 1024 / 1024:.1f} MiB"
+        message = (
+            f"the outputs take {size}, more than the 10 MiB that a result may have; write them to a file"
+        )
+        return failed(unit, {"type": "ResultTooLarge", "message": message})
+    try:
+        result = load(text.decode("utf-8"))
+        if not isinstance(result["stages"], dict) or result["state"] not in ("success", "failed", "skipped"):
+            raise ValueError("it is no result")
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"the result of {handle['name']} is damaged: {error}"
+        return failed(unit, {"type": "DamagedResult", "message": message, "category": "system"})
+    found: Result = result
+    return found
+
+
+def _no_result(handle: Handle, status: Status) -> Error:
+    reason = status.reason or "NoResult"
+    message = status.message or f"{handle['name']} ended without a result"
+    error: Error = {"type": reason, "message": message, "reason": reason}
+    if status.exit_code is not None:
+        error["exit_code"] = status.exit_code
+        if not status.message:
+            error["message"] += f", exit code {status.exit_code}"
+    if status.reason is None and not status.exit_code:
+        error["category"] = "system"
+    return error
+
+
+def _lost(handle: Handle, status: Status) -> Error:
+    reason = status.reason or "Lost"
+    message = status.message or f"{handle['name']} is gone and left no result"
+    return {"type": reason, "message": message, "reason": reason, "category": "system"}
+
+
+def _unreachable(type_: str, handle: Handle, error: Exception) -> Error:
+    message = f"{type_} has not answered for {PATIENCE:.0f} s; {handle['name']} may still run there: {error}"
+    return {"type": type(error).__name__, "message": message, "reason": "Unreachable", "category": "network"}
