@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import loading, machine, report
+from benchmarks import loading, machine, report, running
 from benchmarks.correspondence import check_correspondence
 
 #: (mode, documents) -> repeats
@@ -35,8 +35,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few documents and repeats: a check of the tool")
     parser.add_argument(
-        "--only", choices=["loading", "running"], help="one part; the report then has only that part"
+        "--only",
+        choices=["loading", "running", *running.PARTS],
+        help="one part; the report then has only that part. `running` is: " + ", ".join(running.PARTS),
     )
+    parser.add_argument("--legs", type=int, help="legs of the matrix (default: 1000, with --quick 20)")
     parser.add_argument(
         "--airflow34", metavar="PYTHON", help="an interpreter with Airflow 3.4, for its own YAML"
     )
@@ -66,7 +69,7 @@ def main() -> int:
         if arguments.airflow34:
             found.versions["34"] = machine.describe_versions(arguments.airflow34)
             interpreters[found.versions["34"]["apache-airflow"]] = arguments.airflow34
-        if arguments.only != "running":
+        if arguments.only in (None, "loading"):
             for airflow, python in interpreters.items():
                 say(f"correspondence of the formats under Airflow {airflow}")
                 found.correspondence += check_correspondence(setting, python, airflow)
@@ -76,9 +79,9 @@ def main() -> int:
                     found.tables.append(loading.compare(setting, python, airflow, mode, count, repeats))
                 plan = QUICK if arguments.quick else FULL_34
         if arguments.only != "loading":
-            from benchmarks import running
-
-            found.runs = running.measure(setting, quick=arguments.quick)
+            parts = running.PARTS if arguments.only in (None, "running") else (arguments.only,)
+            count = arguments.legs or (20 if arguments.quick else 1000)
+            found.runs = running.measure(setting, parts, count=count, quick=arguments.quick)
     found.load_after = machine.load_average()
     found.seconds = time.monotonic() - began
     arguments.output.write_text(report.render(found))

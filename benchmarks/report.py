@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.legs import Legs
     from benchmarks.loading import Table
     from benchmarks.running import Runs
     from benchmarks.series import Series
@@ -46,6 +47,29 @@ _MODES = {
         "first task",
     ),
 }
+
+_STARTS = """\
+### From the start of a task to the user's command
+
+From the moment the worker takes a bash task from the executor's queue to the first line of its command:
+supervisor, fork, DAG, connection to the API, shell. One worker, which has run tasks of both before.
+"""
+
+_COSTS = """\
+### What a task costs
+
+The process of a task is a fork of its worker. *Own* is the memory that it shares with no other process, at
+its peak: what one more task at the same time takes. *Proportional* (PSS) adds its part of what it shares,
+*resident* (the peak of RSS) all of that in full. The two, and the worker, share their pages, so only *own*
+adds up over tasks. Each DAG had a worker of its own with one task at a time; the first task of each kind is
+not counted. *Requests* are those to the API server in the life of a task.
+"""
+
+_LEGS = """\
+From the queueing of the run to its end, eight tasks at a time, and the processor time meanwhile: of the
+scheduler's own process (its children, the workers, are not in it), of the API server of the tasks, and of
+everything on the machine, workers and database included.
+"""
 
 
 @dataclass
@@ -132,25 +156,44 @@ def _imports(tables: Sequence[Table]) -> str:
 def _runs(runs: Runs) -> str:
     parts = [
         "## Running\n",
-        f"A real scheduler with LocalExecutor and {runs.database}, Airflow {runs.airflow}.\n",
-        "### From the start of a task to the user's command\n",
-        "From the moment the worker takes a bash task from the executor's queue to the first line of its "
-        "command: supervisor, fork, DAG, connection to the API, shell.\n",
-        markdown(
-            ["", "median", "×", "tasks"],
-            [
-                [one.label, spread(one, "seconds"), times(one, "median"), f"{len(one.figures)}"]
-                for one in runs.starts
-            ],
-        ),
-        f"### A matrix of {runs.legs} legs, to the end\n",
-        "The duration of the run of one mapped bash task a leg, eight at a time.\n",
-        markdown(
-            ["", "run", "×"],
-            [[one.label, spread(one, "seconds"), times(one, "seconds")] for one in runs.matrices],
-        ),
+        f"A real scheduler with LocalExecutor and {runs.database}, Airflow {runs.airflow}. Both kinds of DAG "
+        "in one Airflow, run by turns.\n",
     ]
+    if runs.starts:
+        parts += [_STARTS, _starts(runs.starts)]
+    if runs.costs:
+        parts += [_COSTS, _costs(runs.costs)]
+    if runs.legs:
+        parts += [f"### A matrix of {runs.legs.count:,} legs with two stages each\n", _LEGS, _legs(runs.legs)]
     return "\n".join(parts)
+
+
+def _starts(starts: Sequence[Series]) -> str:
+    rows = [
+        [one.label, spread(one, "seconds"), times(one, "median"), f"{len(one.figures)}"] for one in starts
+    ]
+    return markdown(["", "median", "×", "tasks"], rows)
+
+
+def _costs(costs: Sequence[Series]) -> str:
+    rows = []
+    for one in costs:
+        row = [one.label]
+        for name in ("own", "proportional", "resident"):
+            row += [f"{one.median(name) / 1024:.1f}", times(one, name)]
+        rows.append([*row, f"{one.median('requests'):.0f}"])
+    return markdown(["", "own, MiB", "×", "proportional", "×", "resident", "×", "requests"], rows)
+
+
+def _legs(legs: Legs) -> str:
+    rows = []
+    for one in legs.series:
+        row = [one.label]
+        for name in ("seconds", "scheduler", "api", "machine"):
+            row += [spread(one, name), times(one, name)]
+        rows.append(row)
+    header = ["", "run", "×", "scheduler", "×", "API server", "×", "all processes", "×"]
+    return markdown(header, rows)
 
 
 def spread(series: Series, name: str) -> str:

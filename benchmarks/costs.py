@@ -1,0 +1,115 @@
+"""What one task costs: memory of its process, and requests to the API server."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.series import Series, interleave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.live import Live
+
+#: Tasks of each kind in a run. The first of a kind is not counted: its worker is new.
+TASKS = 5
+
+_YAML = """\
+cost_stagecoach:
+  type: Workflow
+  jobs:
+    chain:
+      stages:
+STAGES"""
+
+_STAGE = """\
+        - {name: Shell N, id: bash_N, bash: "test N -ge 0"}
+        - {name: Code N, id: python_N, run: "number = N"}
+"""
+
+_PYTHON = '''\
+"""Bash and Python tasks one after the other."""
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG, TaskGroup, chain
+
+
+def give(number):
+    return {"number": number}
+
+
+with DAG("cost_python"), TaskGroup("chain"):
+    chain(
+STAGES    )
+'''
+
+_TASK = """\
+        BashOperator(task_id="bash_N", bash_command="test N -ge 0"),
+        PythonOperator(task_id="python_N", python_callable=give, op_args=[N]),
+"""
+
+#: Label -> (DAG id, how its task ids begin). A kind's first is what its second is compared with.
+KINDS = {
+    "BashOperator": ("cost_python", "chain.bash"),
+    "bash stage, Stagecoach": ("cost_stagecoach", "chain.bash"),
+    "PythonOperator": ("cost_python", "chain.python"),
+    "Python stage, Stagecoach": ("cost_stagecoach", "chain.python"),
+}
+
+
+def documents() -> dict[str, str]:
+    """Give the files of both DAGs."""
+    written = {}
+    for name, whole, part in (("cost.yaml", _YAML, _STAGE), ("cost_by_hand.py", _PYTHON, _TASK)):
+        parts = "".join(part.replace("N", str(number)) for number in range(TASKS))
+        written[name] = whole.replace("STAGES", parts)
+    return written
+
+
+def measure(live: Live, repeats: int, say: Callable[[str], None]) -> list[Series]:
+    """Run both, each with a new worker of its own, alternating.
+
+    :return: a series for each of ``KINDS``: ``own``, ``proportional``, ``resident`` in KiB, ``requests``
+    """
+    say("memory and requests of a task")
+    dag_ids = list(dict.fromkeys(dag_id for dag_id, _ in KINDS.values()))
+    live.client.wait_for_dags(dag_ids)
+    runs = [Series(dag_id) for dag_id in dag_ids]
+    interleave(runs, repeats, lambda series: _run(live, series.label), say)
+    figures = {series.label: series.figures for series in runs}
+    found: list[Series] = []
+    for index, (label, (dag_id, _)) in enumerate(KINDS.items()):
+        baseline = found[index - 1] if index % 2 else None
+        found.append(Series(label, baseline, [one[label] for one in figures[dag_id]]))
+    return found
+
+
+def _run(live: Live, dag_id: str) -> dict[str, Any]:
+    """Give, for each kind of the DAG, the medians over its tasks."""
+    # What one worker has imported must not be the other DAG's gain.
+    live.restart_scheduler(parallelism="1")
+    file = live.out / "tasks"
+    file.unlink(missing_ok=True)
+    live.client.run(dag_id)
+    tasks: dict[str, dict[str, Any]] = defaultdict(dict)
+    for line in file.read_text().splitlines():
+        figures = json.loads(line)
+        tasks[figures["task"]] |= figures
+    found = {}
+    for label, (owner, prefix) in KINDS.items():
+        if owner != dag_id:
+            continue
+        counted = [tasks[f"{prefix}_{number}"] for number in range(1, TASKS)]
+        found[label] = {
+            **{
+                name: statistics.median(one[name] for one in counted)
+                for name in ("own", "proportional", "resident")
+            },
+            "requests": statistics.median(len(one["requests"]) for one in counted),
+            "sent": counted[-1]["requests"],
+        }
+    return found

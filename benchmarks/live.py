@@ -1,0 +1,143 @@
+"""A real Airflow to measure in: LocalExecutor, PostgreSQL, and as much of the REST API as is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach.cli.local_airflow import LocalAirflow
+from benchmarks import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Live:
+    """A running Airflow."""
+
+    airflow: LocalAirflow
+    client: Client
+    database: str
+    out: Path  # where tasks write figures
+
+    def restart_scheduler(self, **options: str) -> None:
+        """Start the scheduler anew, hence with workers that have run nothing yet.
+
+        :param options: of the section ``core``, from now on
+        """
+        process = self.airflow.processes["scheduler"]
+        process.terminate()
+        process.wait(60)
+        self.airflow.options |= {f"core.{name}": value for name, value in options.items()}
+        self.airflow.start_component("scheduler")
+
+    def cpu(self, component: str) -> float:
+        """Seconds of processor time of a component's own process, without its children.
+
+        The executor's workers are children of the scheduler, and the tasks theirs.
+        """
+        pid = self.airflow.processes[component].pid
+        # After the name in brackets: state is field 3 of proc(5), utime 14 and stime 15.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+@contextlib.contextmanager
+def running_airflow(folder: Path, documents: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Live]:
+    """Start an Airflow with some files in its dags folder, and stop it afterwards.
+
+    :param folder: for all that it keeps
+    :param documents: file name -> text
+    """
+    dags, out = folder / "dags", folder / "out"
+    for one in (dags, out):
+        one.mkdir(parents=True)
+    for name, text in documents.items():
+        (dags / name).write_text(text)
+    # Airflow's processes import the executor and the database's arguments from here.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    os.environ["BENCHMARK_OUT"] = str(out)
+    with postgres.server(folder) as database:
+        say("starting Airflow with " + ("PostgreSQL" if database else "SQLite"))
+        airflow = LocalAirflow(
+            folder / "home",
+            dags,
+            options={
+                **(database or {}),
+                "core.executor": "benchmarks.executor.MeasuringExecutor",
+                "dag_processor.min_file_process_interval": "600",
+                "logging.logging_level": "WARNING",
+            },
+        )
+        airflow.start()
+        try:
+            yield Live(airflow, Client(airflow.url), "PostgreSQL" if database else "SQLite", out)
+        finally:
+            airflow.stop()
+
+
+def machine_cpu() -> float:
+    """Seconds of processor time that all processes of the machine have used."""
+    user, nice, system, _idle, _wait, irq, softirq = (
+        int(field) for field in Path("/proc/stat").read_text().split(maxsplit=8)[1:8]
+    )
+    return (user + nice + system + irq + softirq) / _TICKS
+
+
+class Client:
+    """As much of Airflow's REST API as is needed here."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with urllib.request.urlopen(f"{url}/auth/token", timeout=30) as answer:
+            self.token = json.load(answer)["access_token"]
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request below ``/api/v2``; with a body it is a POST."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v2{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def wait_for_dags(self, dag_ids: list[str], timeout: float = 120) -> None:
+        """Wait until the DAG processor has found DAGs."""
+        deadline = time.monotonic() + timeout
+        while not set(dag_ids) <= (found := {dag["dag_id"] for dag in self.ask("/dags")["dags"]}):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{dag_ids} are not among {found}: {self.ask('/importErrors')}")
+            time.sleep(1)
+
+    def run(self, dag_id: str, timeout: float = 600) -> dict[str, Any]:
+        """Run a DAG to its end.
+
+        :return: the run as Airflow keeps it
+        """
+        run = self.ask(f"/dags/{dag_id}/dagRuns", {"logical_date": None})
+        path = f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
+        deadline = time.monotonic() + timeout
+        while run["state"] not in ("success", "failed"):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{dag_id} did not end: {run}")
+            time.sleep(1)
+            run = self.ask(path)
+        assert run["state"] == "success", run
+        return run
+
+    def count_tasks(self, run: dict[str, Any], state: str) -> int:
+        """Count the task instances of a run that are in a state, each leg's by itself."""
+        path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances?limit=1&state={state}"
+        count: int = self.ask(path)["total_entries"]
+        return count
