@@ -37,7 +37,11 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "Stagecoach",
-                "python-modules": ["airflow_stagecoach.triggers.dag_run", "airflow_stagecoach.triggers.slot"],
+                "python-modules": [
+                    "airflow_stagecoach.triggers.dag_run",
+                    "airflow_stagecoach.triggers.fail_fast",
+                    "airflow_stagecoach.triggers.slot",
+                ],
             },
         ],
         "cli": ["airflow_stagecoach.cli.airflow_commands.get_commands"],

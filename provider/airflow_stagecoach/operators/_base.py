@@ -288,7 +288,7 @@ class StageBaseOperator(BaseOperator):
         def will_retry() -> bool:
             return not isinstance(policy, StageRetryPolicy) or policy.repeats(error)
 
-        self._fail_fast(context).announce(error, len(run.legs(self.job["id"]) or ()), will_retry)
+        self._fail_fast(context).announce(error, will_retry)
 
     def _condition_holds(self, context: Context, contexts: dict[str, Any]) -> None:
         """Check ``if`` for kinds that the engine does not run.

@@ -1,24 +1,29 @@
 """``fail-fast``: after the first leg has failed for good, no other leg goes on.
 
-Three parts, because each alone leaves something running: the failing task asks
-the server to skip what has not started or is deferred; a task that starts all
-the same (its sibling was killed and could ask nothing) looks before it works;
-a task that runs looks every few seconds and stops its work.
+Four parts, because each alone leaves something running: the failing task asks
+the server to skip what has not started or waits; a task that starts all the
+same (its sibling was killed and could ask nothing) looks before it works; a
+task that runs looks every few seconds and stops its work; what is deferred is
+watched over in the triggerer (:mod:`airflow_stagecoach.triggers.fail_fast`).
+Whoever finds a failed leg asks the server again, so one is enough.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_stagecoach.operators._interrupt import Interruption, interruptible
 from airflow_stagecoach.operators._run import SLOT, task_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow.triggers.base import BaseTrigger
 
     from airflow_stagecoach.document.plan import JobPlan
 
@@ -27,7 +32,16 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks of a running stage.
 _POLL = 2.0
 
+#: Seconds that work has to end by itself after it was told to, before its Python code is interrupted.
+_PATIENCE = 1.0
+
 _REASON = "Cancelled: another leg failed, and the job says fail-fast"
+
+#: States of a task that has not done anything yet.
+_NOT_STARTED = frozenset({None, "scheduled", "queued"})
+
+#: States in which a task waits without a worker.
+_WAITING = frozenset({"deferred", "up_for_retry", "up_for_reschedule", "awaiting_input", "restarting"})
 
 
 class FailFast:
@@ -40,81 +54,181 @@ class FailFast:
     def __init__(self, job: JobPlan | None, ti: Any) -> None:
         self._ti = ti
         strategy = job.get("strategy") if job is not None else None
-        self._task_ids: list[str] = []
-        self._slot: list[str] = []
-        self._on = False
+        self._stages: list[str] = []
+        self._teardowns: frozenset[str] = frozenset()
+        self._slot: str | None = None
+        self.on = False
         if job is not None and strategy is not None and strategy.get("fail_fast"):
-            self._on = ti.map_index is not None and ti.map_index >= 0
-            self._task_ids = [f"{job['id']}.{name}" for name in task_ids(job)]
-            self._slot = [f"{job['id']}.{SLOT}"] if "max_parallel" in strategy else []
+            self._stages = [f"{job['id']}.{name}" for name in task_ids(job)]
+            self._slot = f"{job['id']}.{SLOT}" if "max_parallel" in strategy else None
+            self._teardowns = frozenset(
+                f"{job['id']}.{stage['task_id']}" for stage in job["stages"] if stage.get("teardown")
+            )
+            self.on = ti.map_index is not None and ti.map_index >= 0 and ti.task_id not in self._teardowns
 
-    def _failed(self) -> bool:
-        count = self._ti.get_ti_count(
-            dag_id=self._ti.dag_id, run_ids=[self._ti.run_id], task_ids=self._task_ids, states=["failed"]
-        )
-        return bool(count)
+    def _another_failed(self) -> bool:
+        """Whether a leg failed that is not this one: a stage after a failure in its own leg goes on."""
 
-    @contextmanager
-    def guard(self, cancel: Callable[[], None]) -> Iterator[None]:
+        def count(map_index: int | None = None) -> int:
+            found: int = self._ti.get_ti_count(
+                dag_id=self._ti.dag_id,
+                run_ids=[self._ti.run_id],
+                task_ids=self._stages,
+                map_index=map_index,
+                states=["failed"],
+            )
+            return found
+
+        failed = count()
+        return bool(failed) and failed > count(self._ti.map_index)
+
+    @contextlib.contextmanager
+    def guard(self, cancel: Callable[[], None], *, interrupt: bool = False) -> Iterator[None]:
         """Around the work of a stage.
 
         :param cancel: stops the work; what it raises then is replaced by the skip
+        :param interrupt: also break off the Python code inside, for work that may not heed ``cancel``
         :raises AirflowSkipException: another leg has failed, before or during the work
         """
-        if not self._on:
+        if not self.on:
             yield
             return
-        if self._failed():
+        if self._another_failed():
+            self._skip_others(own_leg_started=False)
             raise AirflowSkipException(_REASON)
         ended, hit = threading.Event(), threading.Event()
 
-        def watch() -> None:
+        def watch(break_off: Callable[[], None]) -> None:
             while not ended.wait(_POLL):
                 try:
-                    failed = self._failed()
+                    failed = self._another_failed()
                 except Exception as error:  # a look that fails is repeated; it must not end the work
                     log.warning("fail-fast cannot look at the other legs: %s", error)
                     continue
                 if failed:
                     hit.set()
-                    cancel()
+                    _stop(cancel)
+                    self._skip_others(own_leg_started=True)
+                    while interrupt and not ended.wait(_PATIENCE):
+                        break_off()
                     return
 
-        watcher = threading.Thread(target=watch, name="stagecoach-fail-fast", daemon=True)
-        watcher.start()
         try:
-            yield
-        except Exception:
+            with interruptible() if interrupt else contextlib.nullcontext(_nothing) as break_off:
+                watcher = threading.Thread(
+                    target=watch, args=(break_off,), name="stagecoach-fail-fast", daemon=True
+                )
+                watcher.start()
+                try:
+                    yield
+                finally:
+                    ended.set()
+                    watcher.join(_POLL)
+        except (Exception, Interruption):
             if hit.is_set():
                 raise AirflowSkipException(_REASON) from None
             raise
-        finally:
-            ended.set()
-            watcher.join(_POLL)
 
-    def announce(self, error: BaseException, legs: int, will_retry: Callable[[], bool]) -> None:
+    def announce(self, error: BaseException, will_retry: Callable[[], bool]) -> None:
         """Tell the server to skip the other legs, when this failure is final.
 
         :param error: why this stage fails
-        :param legs: how many legs the job has
         :param will_retry: whether the stage's ``retry`` repeats this failure
         """
-        if not self._on:
+        if not self.on:
             return
         last = self._ti.try_number > self._ti.max_tries
         if not last and not isinstance(error, AirflowFailException) and will_retry():
             return
+        self._skip_others(own_leg_started=None)
+
+    def _skip_others(self, *, own_leg_started: bool | None) -> None:
+        """Ask the server to skip what has not started or waits. It never touches what runs or has ended.
+
+        :param own_leg_started: whether this task works already; ``None``: it is its leg that failed
+        """
         from airflow.sdk.execution_time.comms import SkipDownstreamTasks
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-        # Never the own leg: its later stages are upstream_failed, which this would overwrite.
-        tasks: list[str | tuple[str, int]] = [
-            (name, index)
-            for name in (*self._slot, *self._task_ids)
-            for index in range(legs)
-            if index != self._ti.map_index
-        ]
         try:
-            SUPERVISOR_COMMS.send(SkipDownstreamTasks(tasks=tasks))
+            names = self._stages if self._slot is None else [self._slot, *self._stages]
+            found = self._ti.get_task_states(
+                dag_id=self._ti.dag_id, run_ids=[self._ti.run_id], task_ids=names
+            )
+            states = leg_states(found.get(self._ti.run_id, {}), names)
+            own: dict[str, str | None] = states.get(self._ti.map_index, {})
+            if own_leg_started is None:
+                own[self._ti.task_id] = "failed"
+            elif not own_leg_started:
+                own[self._ti.task_id] = None
+            this = (self._ti.task_id, self._ti.map_index)
+            tasks = [task for task in to_skip(states, self._slot, self._teardowns) if task != this]
+            if tasks:
+                SUPERVISOR_COMMS.send(SkipDownstreamTasks(tasks=list(tasks)))
         except Exception as failure:  # the looks of the other legs still stop them
             log.warning("fail-fast cannot skip the other legs at once: %s", failure)
+
+    def watched(self, trigger: BaseTrigger) -> BaseTrigger:
+        """Give the trigger to defer with: one that also ends when another leg fails."""
+        if not self.on:
+            return trigger
+        from airflow_stagecoach.triggers.fail_fast import FailFastTrigger
+
+        class_path, arguments = trigger.serialize()
+        watched = FailFastTrigger(trigger_class=class_path, arguments=arguments, task_ids=self._stages)
+        watched.supports_triggerer_queue = getattr(trigger, "supports_triggerer_queue", True)
+        return watched
+
+
+def _stop(cancel: Callable[[], None]) -> None:
+    try:
+        cancel()
+    except Exception as error:  # an operator's on_kill is not ours
+        log.warning("fail-fast: stopping the stage failed: %s", error)
+
+
+def _nothing() -> None:
+    """In place of what breaks off: the work heeds ``cancel``."""
+
+
+def leg_states(states: Mapping[str, Any], names: list[str]) -> dict[int, dict[str, str | None]]:
+    """Task states by leg, from Airflow's map of ``task_id_INDEX`` to a state.
+
+    :param names: the task ids of interest
+    :return: index of the leg -> task id -> state
+    """
+    legs: dict[int, dict[str, str | None]] = {}
+    for key, state in states.items():
+        name, _, index = key.rpartition("_")
+        if name in names and index.isdigit():
+            legs.setdefault(int(index), {})[name] = None if state is None else str(state)
+    return legs
+
+
+def to_skip(
+    legs: Mapping[int, Mapping[str, str | None]], slot: str | None, teardowns: frozenset[str]
+) -> list[tuple[str, int]]:
+    """What ``fail-fast`` skips: every task that has not started or waits, in every leg that did not fail.
+
+    The failed leg is left alone: its later stages are upstream_failed, or run after a failure. So are
+    the teardown stages of a leg that has begun.
+
+    :param legs: index -> task id -> state
+    :param slot: task id of the slots, where ``max-parallel`` is set
+    :return: task id and map index
+    """
+    found: list[tuple[str, int]] = []
+    for index, states in legs.items():
+        if "failed" in states.values():
+            continue
+        begun = any(
+            state not in _NOT_STARTED and state not in ("skipped", "upstream_failed", "removed")
+            for name, state in states.items()
+            if name != slot
+        )
+        found += [
+            (name, index)
+            for name, state in states.items()
+            if (state in _NOT_STARTED or state in _WAITING) and not (begun and name in teardowns)
+        ]
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,21 +43,25 @@ class TriggerStageOperator(StageBaseOperator):
         if _local.session is not None:
             level = _local.session.level
             return self._finish(context, _trigger_run.run_workflow(context, dag_id, params, "", level))
-        run_id = _trigger_run.start(context, dag_id, params)
-        self.log.info("Run %s of %s started", run_id, dag_id)
-        deadline = (
-            None if self.execution_timeout is None else time.time() + self.execution_timeout.total_seconds()
-        )
-        until = time.monotonic() + _WAIT_IN_WORKER
-        while time.monotonic() < until:
-            state = _trigger_run._run_state(dag_id, run_id)
-            if state in _trigger_run.ENDED:
-                return self._finish(context, _trigger_run.collect(context, dag_id, run_id, params, state))
-            time.sleep(1)
+        fail_fast = self._fail_fast(context)
+        cancelled = threading.Event()
+        # Only the wait is stopped: the child goes on.
+        with fail_fast.guard(cancelled.set):
+            run_id = _trigger_run.start(context, dag_id, params)
+            self.log.info("Run %s of %s started", run_id, dag_id)
+            limit = self.execution_timeout
+            deadline = None if limit is None else time.time() + limit.total_seconds()
+            until = time.monotonic() + _WAIT_IN_WORKER
+            while time.monotonic() < until:
+                state = _trigger_run._run_state(dag_id, run_id)
+                if state in _trigger_run.ENDED:
+                    return self._finish(context, _trigger_run.collect(context, dag_id, run_id, params, state))
+                if cancelled.wait(1):
+                    raise StageFailed("The stage was cancelled")
         from airflow_stagecoach.triggers.dag_run import DagRunTrigger
 
         self.defer(
-            trigger=DagRunTrigger(dag_id=dag_id, run_id=run_id, deadline=deadline),
+            trigger=fail_fast.watched(DagRunTrigger(dag_id=dag_id, run_id=run_id, deadline=deadline)),
             method_name="resume",
             kwargs={"dag_id": dag_id, "run_id": run_id, "params": params},
         )

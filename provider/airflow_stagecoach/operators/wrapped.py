@@ -118,13 +118,16 @@ class OperatorStageOperator(StageBaseOperator):
         ti: Any = context["ti"]
         inner: Any = self._inner
         outer = ti.task
+        fail_fast = self._fail_fast(context)
         context["task"] = ti.task = inner
         try:
             copied = contextvars.copy_context()
             # The safeguard lets a task run only its own execute().
             copied.run(ExecutorSafeguard.tracker.set, inner)
-            value = copied.run(action)
+            with fail_fast.guard(self.on_kill, interrupt=True):
+                value = copied.run(action)
         except TaskDeferred as deferral:
+            deferral.trigger = fail_fast.watched(deferral.trigger)
             deferral.timeout = self._shorter(deferral.timeout, ti.start_date)
             raise
         except AirflowRescheduleException as again:

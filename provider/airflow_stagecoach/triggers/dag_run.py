@@ -12,6 +12,9 @@ from asgiref.sync import sync_to_async
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+#: Seconds for which looks may fail.
+_GIVE_UP = 120.0
+
 
 class DagRunTrigger(BaseTrigger):
     """Fires when a DAG run has ended, or when the deadline has passed.
@@ -50,10 +53,21 @@ class DagRunTrigger(BaseTrigger):
         """Give one event: ``{"state": ...}`` or ``{"timeout": True}``."""
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+        failing_since: float | None = None
         while True:
-            state = await sync_to_async(RuntimeTaskInstance.get_dagrun_state)(
-                dag_id=self.dag_id, run_id=self.run_id
-            )
+            try:
+                state = await sync_to_async(RuntimeTaskInstance.get_dagrun_state)(
+                    dag_id=self.dag_id, run_id=self.run_id
+                )
+            except Exception as error:
+                # The API server or its database is away for a moment, or the child was deleted.
+                failing_since = failing_since or time.monotonic()
+                if time.monotonic() - failing_since > _GIVE_UP:
+                    raise
+                self.log.warning("Cannot look at run %s, trying again: %s", self.run_id, error)
+                state = None
+            else:
+                failing_since = None
             state = str(getattr(state, "value", state))
             if state in ("success", "failed"):
                 yield TriggerEvent({"state": state})

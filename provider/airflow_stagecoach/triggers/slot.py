@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
+
+from airflow_stagecoach.triggers._legs import read_states
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -15,34 +16,30 @@ if TYPE_CHECKING:
 _FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
-def may_start(states: Mapping[str, str | None], task_ids: list[str], index: int, limit: int) -> bool:
-    """Whether a leg may start: fewer than ``limit`` unfinished legs stand before it.
+def may_start(
+    states: Mapping[str, str | None], task_ids: list[str], slot: str, index: int, limit: int
+) -> bool:
+    """Whether a leg may start: fewer than ``limit`` legs are before it.
 
-    Every leg judges by the legs before it only, so two legs can never both take the last place.
+    Before it are the unfinished legs with a smaller index, and the unfinished legs that have their
+    slot already (a cleared leg comes back when later ones run). Of two legs that wait, the later one
+    counts the earlier one, so they can never both take the last place.
 
     :param states: task states by ``task_id_INDEX``
     :param task_ids: the stages of a leg
+    :param slot: task id of the slots
     :param index: this leg
     """
-    unfinished = 0
-    for earlier in range(index):
-        if any(states.get(f"{task_id}_{earlier}") not in _FINISHED for task_id in task_ids):
-            unfinished += 1
-            if unfinished >= limit:
+    before = 0
+    count = sum(name.startswith(f"{slot}_") for name in states)
+    for other in range(max(count, index)):
+        if other == index or (other > index and states.get(f"{slot}_{other}") != "success"):
+            continue
+        if any(states.get(f"{task_id}_{other}") not in _FINISHED for task_id in task_ids):
+            before += 1
+            if before >= limit:
                 return False
     return True
-
-
-class _Poll:
-    """States of one job's legs, read once per interval for all the slots of this triggerer."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.read_at = 0.0
-        self.states: dict[str, str | None] = {}
-
-
-_polls: dict[tuple[str, str, str], _Poll] = {}
 
 
 class LegSlotTrigger(BaseTrigger):
@@ -81,11 +78,22 @@ class LegSlotTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Give one event, which ends the task in the triggerer."""
-        ti: Any = self.task_instance
-        limit = self.limit if self.limit is not None else await self._limit_of_gate()
-        while not may_start(await self._states(), self.task_ids, ti.map_index, limit):
+        while True:
+            try:
+                if await self._look():
+                    break
+            except Exception as error:
+                # The API server or its database is away for a moment. A failed slot would cost the leg.
+                self.log.warning("Cannot look at the other legs, trying again: %s", error)
             await asyncio.sleep(self.poll_interval)
         yield TaskSuccessEvent()
+
+    async def _look(self) -> bool:
+        ti: Any = self.task_instance
+        if self.limit is None:
+            self.limit = await self._limit_of_gate()
+        states = await read_states(ti, [*self.task_ids, ti.task_id], self.poll_interval)
+        return may_start(states, self.task_ids, ti.task_id, ti.map_index, self.limit)
 
     async def _limit_of_gate(self) -> int:
         from airflow.sdk.bases.xcom import BaseXCom
@@ -95,17 +103,3 @@ class LegSlotTrigger(BaseTrigger):
             key="max_parallel", dag_id=ti.dag_id, task_id=str(self.gate), run_id=ti.run_id, map_index=-1
         )
         return int(value)
-
-    async def _states(self) -> dict[str, str | None]:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-        ti: Any = self.task_instance
-        poll = _polls.setdefault((ti.dag_id, ti.run_id, self.task_ids[0]), _Poll())
-        async with poll.lock:
-            if time.monotonic() - poll.read_at >= self.poll_interval:
-                found = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-                    dag_id=ti.dag_id, task_ids=self.task_ids, run_ids=[ti.run_id]
-                )
-                poll.states = found.get(ti.run_id, {})
-                poll.read_at = time.monotonic()
-        return poll.states
