@@ -14,6 +14,8 @@ from airflow_stagecoach.factory._params import airflow_params
 from airflow_stagecoach.factory._schedule import moment, schedule
 
 if TYPE_CHECKING:
+    from airflow.sdk.definitions.deadline import DeadlineAlert
+
     from airflow_stagecoach.document import Workflow
     from airflow_stagecoach.document.plan import WorkflowPlan
 
@@ -55,12 +57,38 @@ def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) 
         # Airflow runs this timetable one run at a time, and only from some start date on.
         arguments.setdefault("max_active_runs", 1)
         arguments.setdefault("start_date", _LONG_AGO)
+    if "deadline" in plan:
+        arguments["deadline"] = _deadline_alerts(plan, plan["deadline"])
+    if "notify" in plan:
+        from airflow_stagecoach.operators.notify import dag_callbacks
+
+        arguments |= dag_callbacks(plan)
     with DAG(plan["dag_id"], **arguments) as dag:
         Graph(plan).build()
     # Not before: Airflow would copy the params into every task, and check and store them there again.
     dag.params = ParamsDict(airflow_params(plan.get("params")))
     dag.fileloc = fileloc if fileloc is not None else sys._getframe(1).f_code.co_filename
     return dag
+
+
+def _deadline_alerts(plan: WorkflowPlan, seconds: float) -> list[DeadlineAlert]:
+    """One alert for everybody who is to be told; without anybody one that is only logged and shown."""
+    from airflow.sdk.definitions.callback import AsyncCallback
+    from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+    from airflow_stagecoach.operators.deadline import log_missed
+    from airflow_stagecoach.operators.notify import deadline_callbacks
+
+    callbacks = deadline_callbacks(plan) or [AsyncCallback(log_missed, {"seconds": seconds})]
+    return [
+        DeadlineAlert(
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=timedelta(seconds=seconds),
+            callback=callback,
+            name="deadline",
+        )
+        for callback in callbacks
+    ]
 
 
 def _first_line(text: str | None) -> str | None:
