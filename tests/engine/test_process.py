@@ -93,7 +93,12 @@ def test_timeout_kills_what_ignores_sigterm(tmp_path: Path, monkeypatch: pytest.
         "while :; do sleep 0.1; done"
     )
     ran = run(bash(script, timeout=0.5), enforce_timeouts=True)
-    assert ran.error == {"type": "TimedOut", "message": "it ran longer than its timeout of 0.5 s"}
+    assert ran.error == {
+        "type": "TimedOut",
+        "message": "it ran longer than its timeout of 0.5 s",
+        "category": "timeout",
+        "reason": "timed-out",
+    }
     assert 0.9 < ran.seconds < 4
     assert not alive(int(read(tmp_path / "pid")))
     assert not alive(int(read(tmp_path / "child")))

@@ -58,7 +58,12 @@ def test_raise() -> None:
     error = run(
         {"kind": "raise", "raise": "Demo ${{ params.x }}\nsecond line"}, contexts={"params": {"x": 1}}
     ).error
-    assert error == {"type": "StageRaised", "message": "Demo 1\nsecond line"}
+    assert error == {
+        "type": "StageRaised",
+        "message": "Demo 1\nsecond line",
+        "category": "component",
+        "reason": "StageRaised",
+    }
 
 
 @pytest.mark.parametrize("kind", ["operator", "image", "approval", "nonsense"])

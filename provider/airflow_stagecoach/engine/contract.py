@@ -49,6 +49,11 @@ class ErrorNeeded(TypedDict):
 class Error(ErrorNeeded, total=False):
     """The same with what only some failures have."""
 
+    category: str  # see classification.py; in every error that leaves the engine, as is the reason
+    reason: str  # a word: of the place where it ran (OOMKilled), or ours (disk-full)
+    http_status: int
+    retry_after: float  # seconds from then, as the other side asked for
+    oom: bool  # it is known that memory ran out
     exit_code: int  # of a process, or of sys.exit(); negative: minus the signal's number
     signal: str  # e.g. SIGKILL
     stderr: str  # the last 4 KiB
@@ -72,6 +77,10 @@ class StageResult(StageResultNeeded, total=False):
 
     omitted: Dict[str, str]  # outputs that could not be stored -> why
     tries: int  # only when it was tried again inside
+    # Of all tries together, inner stages included; absent when the stage never started:
+    cpu_seconds: float
+    peak_memory: int  # bytes that its largest process held; 0 where it cannot be told
+    metrics: Dict[str, float]  # what it counted: name -> sum; absent when it counted nothing
 
 
 class Result(TypedDict):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_stagecoach import expressions
-from airflow_stagecoach.engine.errors import SkipStage, StageError
+from airflow_stagecoach.engine.classification import classified, reason_of_errno
+from airflow_stagecoach.engine.errors import Interrupted, SkipStage, StageError
+from airflow_stagecoach.engine.http_facts import http_facts
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,23 +29,34 @@ def is_skip(error: BaseException) -> bool:
 
 
 def error_of(error: BaseException) -> Error:
-    """The ``error`` of a stage result."""
+    """The ``error`` of a stage result, classified."""
+    return classified(_described(error))
+
+
+def _described(error: BaseException) -> Error:
     if isinstance(error, StageError):
         described: Error = {"type": error.type, "message": shorten(error.message)}
         if error.exit_code is not None:
             described["exit_code"] = error.exit_code
         described.update(error.details)  # type: ignore[typeddict-item]  # its keys are those of Error
         return described
+    if isinstance(error, Interrupted):
+        return {"type": type(error).__name__, "message": str(error)}
     name, text = type(error).__name__, text_of_error(error)
     if not isinstance(error, expressions.ExpressionError) and text != name:
         # What user code raised may say little alone: the text of a KeyError is only the key.
         text = f"{name}: {text}"
     kinds = [kind for kind in type(error).__mro__ if kind not in (object, BaseException, Exception)]
-    return {
+    described = {
         "type": name,
         "message": shorten(text),
         "classes": [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds],
     }
+    described.update(http_facts(error))  # type: ignore[typeddict-item]  # its keys are those of Error
+    reason = reason_of_errno(error.errno) if isinstance(error, OSError) else None
+    if reason is not None:
+        described["reason"] = reason
+    return described
 
 
 def text_of_error(error: BaseException) -> str:

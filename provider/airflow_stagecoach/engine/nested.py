@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 _WORKERS, _CONCURRENT, _LOOPS = 2, 1, 10
 
+#: Keys of a stage result that are not part of the outputs.
+_MEASURED = frozenset({"start", "end", "cpu_seconds", "peak_memory", "metrics"})
+
+#: What a nested stage's error has of its inner stage's, so that `retry` treats it the same.
+_HANDED_ON = ("category", "reason", "http_status", "retry_after")
+
 #: The default of a case, also when it is written as `else`.
 _DEFAULT_CASE = "_"
 
@@ -143,7 +149,7 @@ def run_case(work: Work) -> Dict[str, Any]:
     run.go(held, {"case": name}, work.scope, work.frame.concurrent)
     work.state = held["state"]
     if work.state == "failed":
-        raise StageError(f"case {expressions.to_text(name)}: {_first_error(held)}", type="NestedStageFailed")
+        raise _nested_failure(f"case {expressions.to_text(name)}", held)
     return work.outputs
 
 
@@ -183,11 +189,11 @@ class _Entry:
 
 
 def _compact(result: StageResult) -> Dict[str, Any]:
-    """A stage result as it stands inside outputs: without times, and without an empty error."""
+    """A stage result as it stands inside outputs: without what was measured, and without an empty error."""
     return {
         key: value
         for key, value in result.items()
-        if key not in ("start", "end") and not (key == "error" and value is None)
+        if key not in _MEASURED and not (key == "error" and value is None)
     }
 
 
@@ -196,18 +202,21 @@ def _rolled_up(work: Work, entries: Mapping[str, Any], word: str, empty: str = "
     if state == "failed":
         failed = [name for name, entry in entries.items() if entry["state"] == "failed"]
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise StageError(
-            f"{word} {failed[0]}{more}: {_first_error(entries[failed[0]])}", type="NestedStageFailed"
-        )
+        raise _nested_failure(f"{word} {failed[0]}{more}", entries[failed[0]])
     work.state = state
     return work.outputs
 
 
-def _first_error(entry: Mapping[str, Any]) -> str:
+def _nested_failure(where: str, entry: Mapping[str, Any]) -> StageError:
+    """The failure of a nested stage: that of its first failed stage, with what sort of failure it was."""
+    message, details = "failed", {}
     for name, result in entry["stages"].items():
         if result["state"] == "failed":
-            return f"stage {name}: {(result.get('error') or {}).get('message', 'failed')}"
-    return "failed"
+            error = result.get("error") or {}
+            message = f"stage {name}: {error.get('message', 'failed')}"
+            details = {key: error[key] for key in _HANDED_ON if key in error}
+            break
+    return StageError(f"{where}: {message}", type="NestedStageFailed", details=details)
 
 
 def _bound(task: Any, *arguments: Any) -> Any:

@@ -65,7 +65,7 @@ def run_stage(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: Stag
         except Interrupted as reason:
             cancelled = isinstance(reason, Cancelled)
             result["state"], result["outcome"] = "failed", "cancelled" if cancelled else "failure"
-            result["error"] = {"type": type(reason).__name__, "message": str(reason)}
+            result["error"] = error_of(reason)
             raise
 
 
@@ -132,7 +132,7 @@ def _try(
     except TimedOut as timeout:
         if timeout.scope is not scope:
             raise
-        return _Failure({"type": "TimedOut", "message": str(timeout)}, told=False)
+        return _Failure(error_of(timeout), told=False)
     except Interrupted:
         scope.check()
         raise

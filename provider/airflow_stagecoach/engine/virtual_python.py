@@ -35,7 +35,12 @@ _UV_FAULTS = (
         "PythonNotFound",
     ),
     (
-        "No solution found|was not found in the|Failed to fetch|Failed to resolve|Failed to download",
+        "Failed to fetch|Failed to download|Could not connect|error sending request",
+        "deps: they cannot be fetched",
+        "DepsNotFetched",
+    ),
+    (
+        "No solution found|was not found in the|Failed to resolve",
         "deps: they cannot be resolved",
         "UnresolvedDeps",
     ),
