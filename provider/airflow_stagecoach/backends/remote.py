@@ -53,7 +53,10 @@ class RemoteBackend(Backend):
     #: What it can do beyond running a unit: ``gpu``, ``volumes``, ``services``, ``image``.
     capabilities: ClassVar[frozenset[str]] = frozenset()
 
-    #: Seconds between two looks.
+    #: The pydantic model of ``with``.
+    Config: ClassVar[Any]
+
+    #: Seconds between two looks at work that runs for a while; the first ones follow each other faster.
     interval: ClassVar[float] = 1.0
 
     #: Seconds that a stopped work has to write its result before it is cleaned away.
@@ -134,6 +137,7 @@ class RemoteBackend(Backend):
         """
         until = None if wait is None else time.monotonic() + wait
         answered = time.monotonic()
+        pause = min(0.05, self.interval)
         while True:
             if self._stopped.is_set():
                 return self._end_stopped(handle, unit)
@@ -153,7 +157,8 @@ class RemoteBackend(Backend):
                     return failed(unit, _lost(handle, status))
             if until is not None and time.monotonic() >= until:
                 raise StillRunning(handle, position)
-            self._stopped.wait(self.interval)
+            self._stopped.wait(pause)
+            pause = min(pause * 1.5, self.interval)
 
     def cancel(self) -> None:
         """Stop the work; :meth:`run` and :meth:`follow` then end. Safe from a signal handler."""

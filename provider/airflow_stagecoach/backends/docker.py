@@ -1,0 +1,326 @@
+"""``runs-on: docker``: the unit runs in a container.
+
+Everything travels over the API of the daemon, so that it may be on another
+machine: files go in as an archive, the result comes out as one. A container
+carries the labels of its work; that is how the next try finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tarfile
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_stagecoach.backends.remote import RemoteBackend
+from airflow_stagecoach.backends.shipment import COMMAND, FOLDER, pack_unit
+from airflow_stagecoach.backends.work import Handle, Lines, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from docker import APIClient
+
+    from airflow_stagecoach.backends.work import Work
+
+#: Output of one look, in lines: a longer one is read in several.
+_LINES = 5000
+
+#: What is put behind the name of a container whose result was taken, when it is kept.
+_DONE = "-done"
+
+
+def _kebab(name: str) -> str:
+    return name.rstrip("_").replace("_", "-")
+
+
+class Tls(BaseModel):
+    """Certificates for a daemon that listens on TCP."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=_kebab, populate_by_name=True)
+
+    ca_cert: str
+    client_cert: str
+    client_key: str
+    verify: bool = True
+
+
+class DockerConfig(BaseModel):
+    """Settings under ``runs-on: {type: docker, with: ...}``."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=_kebab, populate_by_name=True)
+
+    image: str = Field(min_length=1, description="with Python 3.8 or newer")
+    host: str | None = Field(None, description="of the daemon; DOCKER_HOST or the local socket if absent")
+    tls: Tls | None = Field(None, description="certificates, for a daemon on another machine")
+    conn: str | None = Field(None, description="Airflow connection of the registry that the image is in")
+    pull: Literal["always", "missing", "never"] = Field("missing", description="when the image is pulled")
+    platform: str | None = Field(None, description="such as linux/arm64")
+    entrypoint: str | list[str] | None = Field(None, description="stands before the command of the engine")
+    user: str | None = Field(None, description="name or id, and group")
+    working_dir: str | None = Field(None, description="scratch folder of the stages, in place of our own")
+    env: dict[str, str] = Field(default_factory=dict, description="environment of the container")
+    volumes: list[str] = Field(default_factory=list, description="name-or-path:path[:ro], on the daemon")
+    network: str | None = Field(None, description="such as host, none or a network's name")
+    extra_hosts: dict[str, str] = Field(default_factory=dict, description="host name -> address")
+    gpus: int | Literal["all"] | None = Field(None, description="how many, or all")
+    shm_size: str | int | None = Field(None, description="size of /dev/shm")
+    privileged: bool = False
+    cap_add: list[str] = Field(default_factory=list)
+    cap_drop: list[str] = Field(default_factory=list)
+    auto_remove: Literal["always", "on-success", "never"] = Field(
+        "always", description="whether the container goes when it has ended"
+    )
+    ship: list[str] = Field(default_factory=list, description="patterns of files beside the document")
+
+
+class DockerBackend(RemoteBackend):
+    """Runs work in a container of its own."""
+
+    type: ClassVar[str] = "docker"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "volumes", "image"})
+    Config: ClassVar[Any] = DockerConfig
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        super().__init__(config)
+        self.settings = DockerConfig.model_validate(config or {})
+
+    @cached_property
+    def client(self) -> APIClient:
+        """The daemon's API, through the hook of Airflow's docker provider."""
+        from airflow.providers.docker.hooks.docker import DockerHook
+
+        tls = self.settings.tls
+        host = self.settings.host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        config = None
+        if tls is not None:
+            config = DockerHook.construct_tls_config(
+                ca_cert=tls.ca_cert,
+                client_cert=tls.client_cert,
+                client_key=tls.client_key,
+                verify=tls.verify,
+            )
+        hook = DockerHook(docker_conn_id=self.settings.conn, base_url=host, version="auto", tls=config)
+        return hook.api_client
+
+    # -- the contract -----------------------------------------------------------------------
+
+    def render(self, work: Work) -> Mapping[str, Any]:
+        """What the daemon is asked to create."""
+        settings = self.settings
+        resources: Any = work.unit.get("resources") or {}
+        limits = _limits(resources, settings)
+        host_config: dict[str, Any] = {
+            "binds": settings.volumes or None,
+            "network_mode": settings.network,
+            "extra_hosts": settings.extra_hosts or None,
+            "shm_size": settings.shm_size,
+            "privileged": settings.privileged,
+            "cap_add": settings.cap_add or None,
+            "cap_drop": settings.cap_drop or None,
+            **limits,
+        }
+        return {
+            "image": settings.image,
+            "command": COMMAND,
+            "entrypoint": settings.entrypoint,
+            "user": settings.user,
+            "environment": settings.env,
+            "labels": work.labels(),
+            "name": work.name,
+            "platform": settings.platform,
+            "host_config": {key: value for key, value in host_config.items() if value is not None},
+        }
+
+    def start(self, work: Work) -> Handle:
+        request = dict(self.render(work))
+        self._pull()
+        request["host_config"] = self.client.create_host_config(**_sdk(request["host_config"]))
+        # Else an image's own entrypoint would get our command as its arguments.
+        request["entrypoint"] = request["entrypoint"] or []
+        container = self.client.create_container(**request)["Id"]
+        try:
+            archive = pack_unit(
+                work.unit,
+                workdir=self.settings.working_dir or f"{FOLDER}/work",
+                ship=self.settings.ship,
+            )
+            self._put(container, archive)
+            self.client.start(container)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self.client.remove_container(container, force=True, v=True)
+            raise
+        return {"id": container[:12], "name": work.name}
+
+    def find(self, work: Work) -> Handle | None:
+        filters = {"label": f"stagecoach.key={work.key}"}
+        for found in self.client.containers(all=True, filters=filters):
+            name = found["Names"][0].lstrip("/")
+            if name.endswith(_DONE):
+                continue
+            if found["State"] == "created":
+                # Whoever made it died before it was started.
+                self.client.remove_container(found["Id"], force=True, v=True)
+                continue
+            return {"id": found["Id"][:12], "name": name}
+        return None
+
+    def poll(self, handle: Handle) -> Status:
+        from docker.errors import NotFound
+
+        try:
+            state = self.client.inspect_container(handle["id"])["State"]
+        except NotFound:
+            return Status("lost", reason="Removed", message=f"container {handle['name']} was removed")
+        if state["Status"] in ("exited", "dead"):
+            if state.get("OOMKilled"):
+                return Status("ended", state["ExitCode"], "OOMKilled", "the container ran out of memory")
+            return Status("ended", state["ExitCode"], message=state.get("Error") or None)
+        return Status("running")
+
+    def logs(self, handle: Handle, position: Any) -> Lines:
+        # Seconds are all that the daemon selects by; within the second, lines are counted.
+        last, seen = position or ["", 0]
+        since = _seconds(last)
+        lines: list[str] = []
+        repeated = 0
+        for stamp, text in self._lines(handle, since):
+            if stamp < last:
+                continue
+            if stamp == last:
+                repeated += 1
+                if repeated <= seen:
+                    continue
+                seen += 1
+            else:
+                last, seen, repeated = stamp, 1, 1
+            lines.append(text)
+            if len(lines) >= _LINES:
+                break
+        return Lines(lines, [last, seen])
+
+    def result(self, handle: Handle) -> bytes | None:
+        from docker.errors import NotFound
+
+        try:
+            stream, _ = self.client.get_archive(handle["id"], f"{FOLDER}/result.json")
+        except NotFound:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+            for member in archive:
+                file = archive.extractfile(member)
+                if file is not None:
+                    return file.read()
+        return None
+
+    def stop(self, handle: Handle) -> None:
+        from docker.errors import NotFound
+
+        with contextlib.suppress(NotFound):
+            self.client.stop(handle["id"], timeout=int(self.grace))
+
+    def clean(self, handle: Handle) -> None:
+        from docker.errors import APIError, NotFound
+
+        try:
+            if self._keep(handle):
+                self.client.rename(handle["id"], handle["name"] + _DONE)
+            else:
+                self.client.remove_container(handle["id"], force=True, v=True)
+        except NotFound:
+            pass
+        except APIError as error:
+            if error.status_code != 409:  # Its removal is on the way already.
+                raise
+
+    def check(self) -> str:
+        return f"Docker {self.client.version()['Version']}"
+
+    # ---------------------------------------------------------------------------------------
+
+    def _keep(self, handle: Handle) -> bool:
+        policy = self.settings.auto_remove
+        if policy == "on-success":
+            return bool(self.client.inspect_container(handle["id"])["State"]["ExitCode"])
+        return policy == "never"
+
+    def _pull(self) -> None:
+        from docker.errors import ImageNotFound
+
+        policy, image = self.settings.pull, self.settings.image
+        if policy == "never":
+            return
+        if policy == "missing":
+            try:
+                self.client.inspect_image(image)  # type: ignore[no-untyped-call]  # the SDK's own gap
+                return
+            except ImageNotFound:
+                pass
+        for progress in self.client.pull(image, platform=self.settings.platform, stream=True, decode=True):
+            if "error" in progress:
+                raise ImageNotFound(f"image {image!r} cannot be pulled: {progress['error']}")
+
+    def _put(self, container: str, archive: bytes) -> None:
+        folder = io.BytesIO()
+        with tarfile.open(fileobj=folder, mode="w") as outer:
+            info = tarfile.TarInfo(FOLDER.strip("/"))
+            info.type = tarfile.DIRTYPE
+            info.mode = 0o1777
+            outer.addfile(info)
+        self.client.put_archive(container, "/", folder.getvalue())
+        self.client.put_archive(container, FOLDER, archive)
+
+    def _lines(self, handle: Handle, since: int | None) -> Iterator[tuple[str, str]]:
+        """Time stamp and text of each whole line of output, oldest first."""
+        stream = self.client.logs(handle["id"], timestamps=True, stream=True, follow=False, since=since)
+        rest = b""
+        for chunk in stream:
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                stamp, _, text = line.partition(b" ")
+                yield stamp.decode("ascii", "replace"), text.decode("utf-8", "replace").rstrip("\r")
+        if rest:
+            stamp, _, text = rest.partition(b" ")
+            yield stamp.decode("ascii", "replace"), text.decode("utf-8", "replace")
+
+
+def _limits(resources: Mapping[str, Any], settings: DockerConfig) -> dict[str, Any]:
+    """``resources`` in the daemon's words; a limit stands before a request."""
+    limits = resources.get("limits") or {}
+    memory = limits.get("memory", resources.get("memory"))
+    cpu = limits.get("cpu", resources.get("cpu"))
+    found: dict[str, Any] = {"mem_limit": memory}
+    if memory is not None:
+        found["memswap_limit"] = memory  # No swap: it would only make running out of memory slow.
+    if cpu is not None:
+        found["nano_cpus"] = int(cpu * 1e9)
+    gpus = settings.gpus if settings.gpus is not None else resources.get("gpu")
+    if gpus:
+        found["gpus"] = gpus
+    return found
+
+
+def _sdk(host_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same in the words of the SDK."""
+    arguments = dict(host_config)
+    gpus = arguments.pop("gpus", None)
+    if gpus:
+        from docker.types import DeviceRequest
+
+        count = -1 if gpus == "all" else gpus
+        arguments["device_requests"] = [DeviceRequest(count=count, capabilities=[["gpu"]])]
+    return arguments
+
+
+def _seconds(stamp: str) -> int | None:
+    """The whole seconds of ``2026-01-31T00:00:00.123456789Z``."""
+    from datetime import datetime, timezone
+
+    if not stamp:
+        return None
+    return int(datetime.fromisoformat(stamp[:19]).replace(tzinfo=timezone.utc).timestamp())
