@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 COMMANDS = {
     "validate": "check documents and print every error, without Airflow",
     "run": "run a document here and now, without a scheduler",
+    "runs": "show runs: what each job, leg and stage did, and why",
+    "status": "tell whether Airflow and everything that documents need is up",
+    "pools": "list the pools that documents use, and make those that are missing",
     "demo": "start a real Airflow on this machine with a folder of documents",
 }
 

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the documents; 0 when all are good, 1 when one is bad or nothing was there to check."""
-    checked = [_check(file, explicit=explicit) for file, explicit in _expand(args.files)]
+    checked = [_check(file, explicit=explicit) for file, explicit in expand(args.files)]
     _find_duplicates(checked)
     errors = sum(len(one.diagnostics) for one in checked)
     workflows = sum(len(one.workflows) for one in checked)
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _expand(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
+def expand(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """Replace folders by the documents below them, and tell for each file whether it was named itself.
 
     Each file comes once, however often and under whatever names it was given.

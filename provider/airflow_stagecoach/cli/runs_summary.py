@@ -1,0 +1,195 @@
+"""What the text and the Markdown form of a run have in common: which lines there are.
+
+Both stay short however many legs a job has: legs that need a look come first,
+the others are counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach.cli.tables import duration, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: At most this many legs of a job are lines of their own, and this many failures are told in full.
+MOST_LEGS, MOST_FAILURES, MOST_WAITING = 20, 20, 10
+
+#: Legs that went well are folded; the order in which the others are shown.
+_FIRST = ("failure", "upstream_failed", "cancelled", None, "skipped", "success")
+
+#: What a stage waits for, in words.
+_WAITING = {
+    "slot": "waits for a slot (see `stagecoach status`)",
+    "worker": "waits for a worker",
+    "trigger": "deferred: waits in the triggerer",
+    "person": "waits for a person to answer in the Airflow UI",
+    "retry": "failed, waits for its next try",
+    "reschedule": "waits for its next look",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A job, a leg, a stage, or several legs folded into one."""
+
+    depth: int
+    name: str
+    result: str
+    stages: str
+    tries: str
+    took: str
+    reason: str = ""
+
+
+def head(run: Mapping[str, Any]) -> str:
+    """State, time and counts in one sentence."""
+    progress = run["progress"]
+    parts = [run["state"]]
+    if run["duration"] is not None:
+        parts.append(f"{duration(run['duration'])}{'' if run['end'] else ' so far'}")
+    parts.append(f"{progress['done']}/{progress['total']} stages done")
+    parts.append(f"{run['tries']} tries" + (f", {run['failed_tries']} failed" if run["failed_tries"] else ""))
+    if run["failures"]:
+        parts.append("failures: " + counted(run["failures"]))
+    return ", ".join(parts)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """``{"timeout": 2}`` -> ``2 timeout``."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def resources(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """CPU time, memory and metrics that stages told, as names and values."""
+    found = []
+    if run["cpu_seconds"] is not None:
+        found.append(("cpu", duration(run["cpu_seconds"])))
+    if run["peak_memory"] is not None:
+        found.append(("peak memory", size(run["peak_memory"])))
+    found += [(name, f"{value:g}") for name, value in run["metrics"].items()]
+    return found
+
+
+def lines(run: Mapping[str, Any]) -> Iterator[Line]:
+    """Jobs in document order, below each its stages or its legs."""
+    for job_id, job in run["jobs"].items():
+        yield Line(
+            0,
+            job_id,
+            _result(job["result"], job["outcome"], job["progress"]["done"]),
+            _progress(job),
+            str(job["tries"]),
+            duration(job["duration"]),
+            "" if job["result"] == job["outcome"] else "continue-on-error",
+        )
+        if "stages" in job:
+            for name, record in job["stages"].items():
+                yield _stage(1, name, record)
+        else:
+            yield from _legs(job["legs"])
+
+
+def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:
+    legs = sorted(legs, key=lambda leg: _FIRST.index(leg["result"]) if leg["result"] in _FIRST else 3)
+    shown = legs if len(legs) <= MOST_LEGS else _worth_a_look(legs)[:MOST_LEGS]
+    for leg in sorted(shown, key=lambda leg: int(leg["index"])):
+        done = sum(record["outcome"] is not None for record in leg["stages"].values())
+        yield Line(
+            1,
+            leg["name"],
+            _result(leg["result"], leg["result"], done),
+            f"{done}/{len(leg['stages'])}",
+            str(leg["tries"]),
+            duration(leg["duration"]),
+            ", ".join(sorted({_reason(record) for record in leg["stages"].values()} - {""})),
+        )
+    rest = [leg for leg in legs if leg not in shown] if len(shown) < len(legs) else []
+    if rest:
+        results = Counter(_result(leg["result"], leg["result"], 0) for leg in rest)
+        yield Line(1, f"{len(rest)} {'more ' if shown else ''}legs", counted(results), "", "", "")
+
+
+def _worth_a_look(legs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [leg for leg in legs if leg["result"] in ("failure", "cancelled") or _is_at_work(leg)]
+
+
+def _is_at_work(leg: Mapping[str, Any]) -> bool:
+    return leg["result"] is None and leg["start"] is not None
+
+
+def _stage(depth: int, name: str, record: Mapping[str, Any]) -> Line:
+    tries = f"{record['tries']} of {record['max_tries']}" if record["max_tries"] > 1 else str(record["tries"])
+    return Line(
+        depth, name, record["state"] or "waiting", "", tries, duration(record["duration"]), _reason(record)
+    )
+
+
+def _reason(record: Mapping[str, Any]) -> str:
+    if record["outcome"] == "success" and not record["reason"]:
+        return ""
+    parts = [record["category"], record["reason"]]
+    if record["exit_code"] is not None:
+        parts.append(f"exit code {record['exit_code']}")
+    if record.get("by"):
+        parts.append(f"by {record['by']}")
+    return ", ".join(str(part) for part in dict.fromkeys(parts) if part)
+
+
+def _result(result: str | None, outcome: str | None, done: int) -> str:
+    if result is None:
+        return "running" if done else "waiting"
+    return result if result == outcome else f"{result} ({outcome})"
+
+
+def _progress(part: Mapping[str, Any]) -> str:
+    return f"{part['progress']['done']}/{part['progress']['total']}"
+
+
+# -- stages that need words -----------------------------------------------------------------
+
+
+def failures(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]:
+    """Failed stages: where, what sort of failure and the message; and how many more there are."""
+    found = [
+        (where, _sort(record), message(record))
+        for where, record in stages(run)
+        if record["outcome"] == "failure" or record["state"] == "failed" or record["error"]
+    ]
+    return found[:MOST_FAILURES], max(0, len(found) - MOST_FAILURES)
+
+
+def waiting(run: Mapping[str, Any]) -> tuple[list[tuple[str, str]], int]:
+    """Stages that wait for something: where and for what; and how many more there are."""
+    found = [
+        (where, _WAITING[record["waits_for"]] + (f" at {record['next_try']}" if record["next_try"] else ""))
+        for where, record in stages(run)
+        if record["waits_for"]
+    ]
+    return found[:MOST_WAITING], max(0, len(found) - MOST_WAITING)
+
+
+def stages(run: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every stage record with its place, ``job / leg / stage``."""
+    for job_id, job in run["jobs"].items():
+        for name, record in job.get("stages", {}).items():
+            yield f"{job_id} / {name}", record
+        for leg in job.get("legs", ()):
+            for name, record in leg["stages"].items():
+                yield f"{job_id} / {leg['name']} / {name}", record
+
+
+def message(record: Mapping[str, Any]) -> str:
+    """What the failure report says, in one text."""
+    error = record["error"]
+    if isinstance(error, dict):
+        return str(error.get("message") or error.get("type") or "")
+    return "" if error is None else str(error)
+
+
+def _sort(record: Mapping[str, Any]) -> str:
+    tries = f"try {record['tries']} of {record['max_tries']}" if record["max_tries"] > 1 else ""
+    return ", ".join(part for part in (_reason(record), tries) if part)
