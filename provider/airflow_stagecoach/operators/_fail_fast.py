@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_stagecoach.operators._interrupt import Interruption, interruptible
-from airflow_stagecoach.operators._run import SLOT, task_ids
+from airflow_stagecoach.operators._run import BEGAN, SLOT, task_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -65,6 +65,8 @@ class FailFast:
                 f"{job['id']}.{stage['task_id']}" for stage in job["stages"] if stage.get("teardown")
             )
             self.on = ti.map_index is not None and ti.map_index >= 0 and ti.task_id not in self._teardowns
+        # A clean-up that failed is no failure of its leg.
+        self._work = [name for name in self._stages if name not in self._teardowns]
 
     def _another_failed(self) -> bool:
         """Whether a leg failed that is not this one: a stage after a failure in its own leg goes on."""
@@ -73,7 +75,7 @@ class FailFast:
             found: int = self._ti.get_ti_count(
                 dag_id=self._ti.dag_id,
                 run_ids=[self._ti.run_id],
-                task_ids=self._stages,
+                task_ids=self._work,
                 map_index=map_index,
                 states=["failed"],
             )
@@ -126,6 +128,7 @@ class FailFast:
                     watcher.join(_POLL)
         except (Exception, Interruption):
             if hit.is_set():
+                self._mark_begun()
                 raise AirflowSkipException(_REASON) from None
             raise
 
@@ -161,12 +164,18 @@ class FailFast:
                 own[self._ti.task_id] = "failed"
             elif not own_leg_started:
                 own[self._ti.task_id] = None
-            this = (self._ti.task_id, self._ti.map_index)
-            tasks = [task for task in to_skip(states, self._slot, self._teardowns) if task != this]
+            # This task may be a second try, so its leg's teardowns ask themselves whether to run.
+            alone = {(name, self._ti.map_index) for name in (self._ti.task_id, *self._teardowns)}
+            tasks = [task for task in to_skip(states, self._slot, self._teardowns) if task not in alone]
             if tasks:
                 SUPERVISOR_COMMS.send(SkipDownstreamTasks(tasks=list(tasks)))
         except Exception as failure:  # the looks of the other legs still stop them
             log.warning("fail-fast cannot skip the other legs at once: %s", failure)
+
+    def _mark_begun(self) -> None:
+        """Leave word for the leg's teardowns: what is stopped ends skipped, like what never began."""
+        if self._teardowns:
+            self._ti.xcom_push(key=BEGAN, value=True)
 
     def watched(self, trigger: BaseTrigger) -> BaseTrigger:
         """Give the trigger to defer with: one that also ends when another leg fails."""
@@ -174,8 +183,9 @@ class FailFast:
             return trigger
         from airflow_stagecoach.triggers.fail_fast import FailFastTrigger
 
+        self._mark_begun()
         class_path, arguments = trigger.serialize()
-        watched = FailFastTrigger(trigger_class=class_path, arguments=arguments, task_ids=self._stages)
+        watched = FailFastTrigger(trigger_class=class_path, arguments=arguments, task_ids=self._work)
         watched.supports_triggerer_queue = getattr(trigger, "supports_triggerer_queue", True)
         return watched
 
@@ -221,10 +231,11 @@ def to_skip(
     for index, states in legs.items():
         if "failed" in states.values():
             continue
+        # A stage that is skipped already may have been stopped in its work: the teardown asks itself.
         begun = any(
-            state not in _NOT_STARTED and state not in ("skipped", "upstream_failed", "removed")
+            state not in _NOT_STARTED
             for name, state in states.items()
-            if name != slot
+            if name != slot and name not in teardowns
         )
         found += [
             (name, index)

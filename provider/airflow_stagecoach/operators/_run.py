@@ -39,6 +39,9 @@ ERROR = "error"
 #: XCom of a leg's first stage where the job has a timeout: when it started, in seconds since the epoch.
 STARTED = "started"
 
+#: XCom of a stage whose try has ended: its record.
+RECORD = "record"
+
 #: XCom of a stage that began its work and may end skipped all the same: it was stopped.
 BEGAN = "began"
 
@@ -177,18 +180,25 @@ class WorkflowRun:
     def leg_began(self, job_id: str, index: int | None) -> bool:
         """Whether a stage of a leg did anything, so that there is something to tear down.
 
-        A stage that ``fail-fast`` stopped has the state skipped, like one whose ``if`` is false. It left a
-        mark, or its record says so.
+        Skipped is also what was stopped by ``fail-fast``, while it worked (then it left a mark) or between
+        two tries (then the first one left its error), and what skipped itself.
         """
         for stage in work_stages(self.jobs[job_id]):
             state = self.stage_state(job_id, stage, index)
             if state in ("success", "failed"):
                 return True
-            if state == "skipped":
-                task_id = f"{job_id}.{stage['task_id']}"
-                if self._data.output(task_id, index, BEGAN):
-                    return True
+            if state == "skipped" and self._worked(f"{job_id}.{stage['task_id']}", stage, index):
+                return True
         return False
+
+    def _worked(self, task_id: str, stage: StagePlan, index: int | None) -> bool:
+        """Whether a skipped stage did anything before."""
+        if any(self._data.output(task_id, index, key) is not None for key in (BEGAN, ERROR)):
+            return True
+        if "if" in stage["spec"]:
+            return False
+        record = self._data.output(task_id, index, RECORD)
+        return isinstance(record, dict) and record.get("outcome") == "skipped"
 
     def outcome(self, job_id: str) -> str | None:
         """The result of a job, whatever its ``continue-on-error`` says; ``None`` while it runs."""
