@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_stagecoach.document.checks import cycles
+from airflow_stagecoach.document.cycles import cycles
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -152,7 +152,7 @@ def test_specs(body: str, spec: dict[str, Any]) -> None:
         ("{max: 5, backoff: exponential, factor: 3, max-delay: 5m, jitter: full}", {"max": 5, "delay": 10, "backoff": "exponential", "factor": 3, "max_delay": 300, "jitter": "full"}),
         ("{max: 5, backoff: linear, increment: 5}", {"max": 5, "delay": 10, "backoff": "linear", "increment": 5}),
         ("{max: 3, backoff: custom, delays: [1, 2m]}", {"max": 3, "delay": 1, "backoff": "custom", "delays": [1, 120]}),
-        ("{max: 3, on: [ValueError, 75], never: my.Error}", {"max": 3, "delay": 10, "on": ["ValueError", "75"], "never": ["my.Error"]}),
+        ("{max: 3, on: [ValueError, 75], never: my.Error}", {"max": 3, "delay": 10, "on": ["ValueError", "exit:75"], "never": ["my.Error"]}),
     ],
 )  # fmt: skip
 def test_retry(text: str, retry: dict[str, Any]) -> None:

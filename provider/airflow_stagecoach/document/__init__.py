@@ -13,14 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_stagecoach.document.defaults import Defaults
     from airflow_stagecoach.document.diagnostics import (
         Diagnostic,
         DocumentError,
         diagnostics_to_json,
         render_diagnostics,
     )
+    from airflow_stagecoach.document.group import Concurrency
     from airflow_stagecoach.document.jobs import Job, Rule
     from airflow_stagecoach.document.loader import Loaded, load
+    from airflow_stagecoach.document.logs import LogFile, Logging
     from airflow_stagecoach.document.matrix import MatrixError, expand
     from airflow_stagecoach.document.nested_stages import (
         CaseStage,
@@ -29,8 +32,12 @@ if TYPE_CHECKING:
         ParallelStage,
         UntilStage,
     )
+    from airflow_stagecoach.document.notify import Notify, Target
+    from airflow_stagecoach.document.param_model import Param
     from airflow_stagecoach.document.params import ParamError, coerce, coerce_all, json_schema
-    from airflow_stagecoach.document.retry import Retry
+    from airflow_stagecoach.document.resources import Limits, Resources
+    from airflow_stagecoach.document.retry import Retry, RetryRule
+    from airflow_stagecoach.document.retry_policy import policy_check
     from airflow_stagecoach.document.runs_on import OnLocal, RunsOn
     from airflow_stagecoach.document.simple_stages import (
         Approval,
@@ -47,15 +54,17 @@ if TYPE_CHECKING:
     from airflow_stagecoach.document.sniff import is_ours
     from airflow_stagecoach.document.stage import Stage
     from airflow_stagecoach.document.strategy import Strategy
-    from airflow_stagecoach.document.workflow import Defaults, Param, Workflow
+    from airflow_stagecoach.document.workflow import Workflow
 
 _HOME = {
+    "defaults": ("Defaults",),
     "diagnostics": (
         "Diagnostic",
         "DocumentError",
         "diagnostics_to_json",
         "render_diagnostics",
     ),
+    "group": ("Concurrency",),
     "jobs": (
         "Job",
         "Rule",
@@ -63,6 +72,10 @@ _HOME = {
     "loader": (
         "Loaded",
         "load",
+    ),
+    "logs": (
+        "LogFile",
+        "Logging",
     ),
     "matrix": (
         "MatrixError",
@@ -75,13 +88,26 @@ _HOME = {
         "ParallelStage",
         "UntilStage",
     ),
+    "notify": (
+        "Notify",
+        "Target",
+    ),
+    "param_model": ("Param",),
     "params": (
         "ParamError",
         "coerce",
         "coerce_all",
         "json_schema",
     ),
-    "retry": ("Retry",),
+    "resources": (
+        "Limits",
+        "Resources",
+    ),
+    "retry": (
+        "Retry",
+        "RetryRule",
+    ),
+    "retry_policy": ("policy_check",),
     "runs_on": (
         "OnLocal",
         "RunsOn",
@@ -101,11 +127,7 @@ _HOME = {
     "sniff": ("is_ours",),
     "stage": ("Stage",),
     "strategy": ("Strategy",),
-    "workflow": (
-        "Defaults",
-        "Param",
-        "Workflow",
-    ),
+    "workflow": ("Workflow",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -115,15 +137,20 @@ __all__ = [
     "BashStage",
     "CallStage",
     "CaseStage",
+    "Concurrency",
     "Defaults",
     "Diagnostic",
     "DocumentError",
     "EmptyStage",
     "ForEachStage",
     "Job",
+    "Limits",
     "Loaded",
+    "LogFile",
+    "Logging",
     "Match",
     "MatrixError",
+    "Notify",
     "OnLocal",
     "OperatorStage",
     "ParallelStage",
@@ -131,11 +158,14 @@ __all__ = [
     "ParamError",
     "PyStage",
     "RaiseStage",
+    "Resources",
     "Retry",
+    "RetryRule",
     "Rule",
     "RunsOn",
     "Stage",
     "Strategy",
+    "Target",
     "TriggerStage",
     "UntilStage",
     "VirtualPyStage",
@@ -147,6 +177,7 @@ __all__ = [
     "is_ours",
     "json_schema",
     "load",
+    "policy_check",
     "render_diagnostics",
 ]
 

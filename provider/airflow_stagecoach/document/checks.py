@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticCustomError
 
 from airflow_stagecoach import expressions
+from airflow_stagecoach.document.control_checks import check_control, check_policies
+from airflow_stagecoach.document.cycles import cycles
 from airflow_stagecoach.document.diagnostics import did_you_mean
 from airflow_stagecoach.document.fields import (
     check_id,
     has_expression,
 )
-from airflow_stagecoach.document.matrix import MatrixError, expand
+from airflow_stagecoach.document.matrix_checks import check_matrix
 from airflow_stagecoach.document.naming import stage_ids
 from airflow_stagecoach.document.nested_stages import CaseStage, ForEachStage, ParallelStage, UntilStage
 from airflow_stagecoach.document.planner import calls_status
@@ -28,12 +30,15 @@ from airflow_stagecoach.document.simple_stages import (
     VirtualPyStage,
 )
 from airflow_stagecoach.document.stages import NOT_NESTED
+from airflow_stagecoach.document.stored_secrets import computed_name, secret_names, stored_secret
 from airflow_stagecoach.expressions import Kind, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_stagecoach.document.jobs import Job
+    from airflow_stagecoach.document.notify import Notify
+    from airflow_stagecoach.document.retry_policy import PolicyCheck
     from airflow_stagecoach.document.source import Path
     from airflow_stagecoach.document.stage import Stage
     from airflow_stagecoach.document.workflow import Workflow
@@ -48,13 +53,19 @@ def check_workflow(
     *,
     max_legs: int = 1024,
     damaged: frozenset[tuple[str | int, ...]] = frozenset(),
+    policies: PolicyCheck | None = None,
 ) -> list[Problem]:
     """Every fault of a workflow whose models are right.
 
     ``prefix`` is the path from the root of the document to the workflow, ``max_legs`` Airflow's
-    ``max_map_length``, ``damaged`` the parts that were left out because they could not be read.
+    ``max_map_length``, ``damaged`` the parts that were left out because they could not be read, ``policies``
+    the check of the classes of retry policies, which imports them.
     """
-    return _Check(workflow, prefix, max_legs, damaged).run()
+    check = _Check(workflow, prefix, max_legs, damaged)
+    check.run()
+    if policies is not None:
+        check_policies(workflow, policies, check.add)
+    return check.problems
 
 
 class _Check:
@@ -67,13 +78,21 @@ class _Check:
         self.damaged = damaged
         self.scopes = Scopes(workflow, damaged)
         self.problems: list[Problem] = []
+        #: Environment variables of the place that is looked at which hold a secret.
+        self.secret_env = secret_names([workflow.env])
 
-    def run(self) -> list[Problem]:
+    def run(self) -> None:
+        """Note every fault."""
         self._needs()
         self.expressions(self.workflow.env, self.scopes.workflow(), ("env",))
+        self._notify(self.workflow.notify, self.scopes.run(), ())
+        if self.workflow.concurrency is not None:
+            place: Path = ("concurrency", "group")
+            group = without_secrets(self.scopes.group(), "the name of a group")
+            self.expressions(self.workflow.concurrency.group, group, place, stored="the name of a group")
+        check_control(self.workflow, self.damaged, self.add)
         for name, job in self.workflow.jobs.items():
             self._job(job, ("jobs", name))
-        return self.problems
 
     def add(
         self,
@@ -121,7 +140,8 @@ class _Check:
     def _job(self, job: Job, path: Path) -> None:
         before = self.scopes.job(job, matrix=False)
         leg = self.scopes.job(job, matrix=True)
-        self.expressions(job.name, without_secrets(before, "a name"), (*path, "name"))
+        self.secret_env = secret_names([self.workflow.env, job.env])
+        self.expressions(job.name, without_secrets(before, "a name"), (*path, "name"), stored="a name")
         self.condition(job.condition, without_status(before, status=True), (*path, "if"))
         if job.condition is not None and job.trigger_rule is not None and self._status(job.condition):
             message = "an `if` with status functions replaces the trigger rule, so both cannot stand together"
@@ -132,7 +152,9 @@ class _Check:
         if job.runs_on is not None:
             self.expressions(job.runs_on.with_, leg, (*path, "runs-on", "with"))
         self.expressions(job.env, leg, (*path, "env"))
+        self._notify(job.notify, leg, path)
         self._list(job, job.stages, leg, (*path, "stages"), 0)
+        self.secret_env = secret_names([self.workflow.env, job.env])
         outputs = without_secrets(self.scopes.job(job, matrix=True, stages=job.stages), "outputs")
         self.expressions(job.outputs, outputs, (*path, "outputs"), stored="outputs")
 
@@ -145,50 +167,14 @@ class _Check:
     def _strategy(self, job: Job, scope: Scope, path: Path) -> None:
         strategy = job.strategy
         assert strategy is not None
-        stored = without_secrets(scope, "a matrix")
-        self.expressions(strategy.matrix, stored, (*path, "matrix"), stored="a matrix")
-        self.expressions(strategy.include, stored, (*path, "include"), stored="a matrix")
-        self.expressions(strategy.exclude, stored, (*path, "exclude"), stored="a matrix")
-        self.expressions(strategy.max_parallel, scope, (*path, "max-parallel"))
-        axes, include, exclude = strategy.axes(), strategy.entries("include"), strategy.entries("exclude")
-        places = {
-            key: ("matrix", key) if isinstance(strategy.matrix, dict) and key in strategy.matrix else (key,)
-            for key in ("include", "exclude")
-        }
-        if any(has_expression(part) for part in (axes, include, exclude)):
-            if isinstance(axes, dict) and isinstance(exclude, list):
-                self._excluded_axes(axes, exclude, (*path, *places["exclude"]))
-            return
-        if exclude and not axes:
-            self.add(
-                "bad-matrix",
-                "there is nothing to exclude without a matrix",
-                (*path, *places["exclude"]),
-                on_key=True,
-            )
-            return
-        try:
-            expand(axes, include, exclude, limit=self.max_legs)
-        except MatrixError as error:
-            place = (*places.get(str(error.path[0]), (error.path[0],)), *error.path[1:]) if error.path else ()
-            hint = error.hint
-            code = "bad-matrix"
-            if len(error.path) == 1:
-                code, hint = (
-                    "too-many-legs",
-                    "the limit is Airflow's [core] max_map_length; make several jobs of it",
-                )
-            elif error.path[0] == "exclude":
-                hint = did_you_mean(str(error.path[-1]), axes or (), f"the axes are {', '.join(axes or ())}")
-            self.add(code, str(error), (*path, *place), hint, on_key=True)
-
-    def _excluded_axes(self, axes: dict[str, Any], exclude: list[Any], path: Path) -> None:
-        for index, entry in enumerate(exclude):
-            for axis in entry if isinstance(entry, dict) else ():
-                if axis not in axes:
-                    hint = did_you_mean(axis, axes, f"the axes are {', '.join(axes)}")
-                    message = f"the matrix has no axis '{axis}' to exclude"
-                    self.add("bad-matrix", message, (*path, index, axis), hint, on_key=True)
+        where = "a matrix"
+        stored = without_secrets(scope, where)
+        for key in ("matrix", "include", "exclude"):
+            self.expressions(getattr(strategy, key), stored, (*path, key), stored=where)
+        where = "the state of a matrix"
+        limit = (*path, "max-parallel")
+        self.expressions(strategy.max_parallel, without_secrets(scope, where), limit, stored=where)
+        check_matrix(strategy, path, self.max_legs, self.add)
 
     # -- stages ------------------------------------------------------------------------------------------
 
@@ -202,7 +188,10 @@ class _Check:
         for index, stage in enumerate(stages):
             own = self.scopes.stages(job, ids, index)
             inner = within(scope, stages=joined(scope.contexts.get("stages"), own) if depth else own)
+            around = self.secret_env
+            self.secret_env = secret_names([dict.fromkeys(around, "${{ secrets.x }}"), stage.env])
             self._stage(job, stage, inner, (*path, index), depth)
+            self.secret_env = around
 
     def _ids(self, job: Job, stages: Sequence[Stage], ids: Sequence[str], path: Path) -> None:
         matrix_only = Scope(
@@ -245,6 +234,7 @@ class _Check:
         self.expressions(stage.name, without_secrets(scope, "a name"), (*path, "name"), stored="a name")
         self.condition(stage.condition, without_status(scope, status=True), (*path, "if"))
         self.expressions(stage.env, scope, (*path, "env"))
+        self._notify(stage.notify, scope, path)
         result = within(without_secrets(scope, "outputs"), outputs=Kind.ANYTHING)
         self.expressions(stage.outputs, result, (*path, "outputs"), stored="outputs")
         self._kind(job, stage, scope, path)
@@ -261,7 +251,7 @@ class _Check:
             ForEachStage: {"foreach": "the items of foreach, which are outputs"},
             UntilStage: {"item": "the item of until, which is an output"},
             CaseStage: {"case": "the case, which is an output"},
-            TriggerStage: {"params": "the params of a run"},
+            TriggerStage: {"trigger": "the id of a DAG", "params": "the params of a run"},
             ApprovalStage: {"approval": "what the UI shows"},
         }
         places = shown.get(type(stage), {})
@@ -291,7 +281,23 @@ class _Check:
             self.add("triggers-itself", message, (*path, "trigger"), "trigger another workflow")
         if isinstance(stage, CaseStage):
             for index, entry in enumerate(stage.match):
-                self.expressions(entry.case, scope, (*path, "match", index, "case"))
+                where = "the case, which is an output"
+                self.expressions(
+                    entry.case,
+                    without_secrets(scope, where),
+                    (*path, "match", index, "case"),
+                    stored=where,
+                )
+
+    def _notify(self, notify: Notify | None, scope: Scope, path: Path) -> None:
+        """What is evaluated when a notification is sent; secrets are at home there."""
+        if notify is None:
+            return
+        for event, targets in notify.targets():
+            for index, target in enumerate(targets):
+                place: Path = (*path, "notify", event, index)
+                for key, value in target.templates():
+                    self.expressions(value, scope, (*place, key))
 
     # -- expressions -------------------------------------------------------------------------------------
 
@@ -311,15 +317,15 @@ class _Check:
         problems = expressions.check(value, scope, jinja=jinja)
         for problem in problems:
             self.add(code, problem.message, (*path, *problem.path), problem.hint, span=problem.span)
-        if stored is not None and not problems:
-            for reference in expressions.references(value):
-                if (
-                    reference
-                    and reference[0] == "conn"
-                    and (len(reference) < 3 or reference[2] in ("password", "extra", None))
-                ):
-                    message = f"the password of a connection would be stored in {stored}"
-                    self.add("secret", message, path, "use it in `env`")
+        if problems:
+            return
+        references = expressions.references(value)
+        unnamed = computed_name(references)
+        if unnamed is not None:
+            self.add(code, unnamed, path)
+        secret = stored_secret(references, stored, self.secret_env) if stored is not None else None
+        if secret is not None:
+            self.add("secret", secret, path, "use it in `env`")
 
     def condition(self, value: str | bool | None, scope: Scope, path: Path) -> None:
         """A condition: its names, and a boolean where it is constant."""
@@ -330,7 +336,13 @@ class _Check:
             self.add(
                 "bad-expression", problem.message, (*path, *problem.path), problem.hint, span=problem.span
             )
-        if problems or expressions.references(value, condition=True) or expressions.status_functions(value):
+        if problems:
+            return
+        references = expressions.references(value, condition=True)
+        unnamed = computed_name(references)
+        if unnamed is not None:
+            self.add("bad-expression", unnamed, path)
+        if references or expressions.status_functions(value):
             return
         try:
             expressions.evaluate_condition(value, {})
@@ -354,28 +366,3 @@ def _inner(stage: Stage) -> dict[str, Kind]:
     if isinstance(stage, ParallelStage):
         return {"branch": Kind.TEXT}
     return {"case": Kind.ANYTHING}
-
-
-def cycles(graph: dict[str, list[str]]) -> list[list[str]]:
-    """One cycle of each knot of a graph, each from its first node in the order of ``graph``."""
-    state: dict[str, int] = {}
-    result: list[list[str]] = []
-    for root in graph:
-        if root in state:
-            continue
-        trail: list[str] = [root]
-        stack = [iter(graph[root])]
-        state[root] = 1
-        while stack:
-            for node in stack[-1]:
-                if node not in state:
-                    state[node] = 1
-                    trail.append(node)
-                    stack.append(iter(graph[node]))
-                    break
-                if state[node] == 1:
-                    result.append(trail[trail.index(node) :])
-            else:
-                state[trail.pop()] = 2
-                stack.pop()
-    return result

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from airflow_stagecoach.document.diagnostics import found
+from airflow_stagecoach.document.diagnostics import did_you_mean, found, one_of
 from airflow_stagecoach.document.durations import parse_duration
 from airflow_stagecoach.document.model import Faults, fault
 
@@ -48,6 +48,20 @@ def filled_text(value: Any) -> str:
     if not text.strip():
         raise fault("empty-value", "expected text, found an empty one")
     return text
+
+
+def word(*words: str) -> Callable[[Any], str]:
+    """A validator for one of some words."""
+
+    def validate(value: Any) -> str:
+        text = text_value(value)
+        if text not in words:
+            raise fault(
+                "bad-word", f"expected {one_of(words)}, found {found(text)}", did_you_mean(text, words)
+            )
+        return text
+
+    return validate
 
 
 def bool_value(value: Any) -> bool:
@@ -154,11 +168,13 @@ def duration_value(value: Any) -> float:
         raise fault("bad-duration", f"{error}, found {found(value)}", hint) from None
 
 
-def timeout_value(value: Any) -> float:
-    """Seconds of a duration, more than none."""
+def timeout_value(value: Any, without: str = "remove it for no timeout") -> float:
+    """Seconds of a duration, more than none; ``without`` is the hint for who wants no timeout."""
+    if isinstance(value, str) and value.strip().lower() == "none":
+        raise fault("bad-duration", "expected a duration such as 10m, found 'none'", without)
     seconds = duration_value(value)
     if seconds == 0:
-        raise fault("out-of-range", "a timeout must be longer than zero", "remove it for no timeout")
+        raise fault("out-of-range", "a timeout must be longer than zero", without)
     return seconds
 
 

@@ -1,5 +1,8 @@
 """The model of a job."""
 
+# pydantic evaluates the annotations of models when it runs:
+# ruff: noqa: TC001
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -17,22 +20,26 @@ from airflow_stagecoach.document.fields import (
     FilledText,
     Flag,
     Text,
-    Timeout,
     check_id,
     filled_text,
     list_of,
     text_value,
+    word,
 )
+from airflow_stagecoach.document.logs import LoggingField
 from airflow_stagecoach.document.model import (
     Faults,
     Model,
     fault,
     on_key,
 )
-from airflow_stagecoach.document.retry import RetryField, word
+from airflow_stagecoach.document.notify import NotifyField
+from airflow_stagecoach.document.resources import ResourcesField
+from airflow_stagecoach.document.retry import RetryField
 from airflow_stagecoach.document.runs_on import RunsOn, runs_on_value
-from airflow_stagecoach.document.stage import Stages, stages_value
+from airflow_stagecoach.document.stage import CALLBACK_HABITS, Stages, stages_value
 from airflow_stagecoach.document.strategy import Strategy
+from airflow_stagecoach.document.task_fields import Cleanup, Pool, PoolSlots, Priority, StageTimeout
 
 #: Jobs of one workflow: Airflow's UI and scheduler do not like more either.
 MAX_JOBS = 1000
@@ -117,7 +124,12 @@ class Job(Model):
         "uses": "a job has stages: [{uses: ...}]",
         "with": "write runs-on: {type: ..., with: ...}",
         "services": "services are not available",
-        "concurrency": "write max-active-runs on the workflow, or max-parallel in the strategy",
+        **CALLBACK_HABITS,
+        "concurrency": "`concurrency` belongs to the workflow; for legs write strategy: {max-parallel: ...}",
+        "deadline": "`deadline` belongs to the workflow; a job has a timeout",
+        "teardown": "`teardown` belongs to a stage",
+        "max-active-tasks": "`max-active-tasks` belongs to the workflow",
+        "max-active-runs": "`max-active-runs` belongs to the workflow",
         "permissions": "Airflow decides who may do what",
         "defaults": "`defaults` belongs to the workflow",
         "retries": "write retry",
@@ -160,7 +172,10 @@ class Job(Model):
     outputs: Data | None = Field(
         None, description="`needs.<job>.outputs`; all outputs of its stages if absent"
     )
-    timeout: Timeout | None = Field(None, description="of all its stages together")
+    timeout: StageTimeout | None = Field(
+        None,
+        description="of all its stages together; none: no timeout, also not the default one for its stages",
+    )
     retry: RetryField | None = Field(None, description="for its stages that have none of their own")
     continue_on_error: Flag | None = Field(None, description="a failure does not fail the run")
     granularity: (
@@ -171,6 +186,19 @@ class Job(Model):
         ]
         | None
     ) = Field(None, description="stage: every stage is a task; job: one task runs all stages of a leg")
+    pool: Pool | None = Field(None, description="the Airflow pool of its stages")
+    pool_slots: PoolSlots | None = Field(
+        None, description="slots of the pool that each stage takes, 1 if absent"
+    )
+    priority: Priority | None = Field(None, description="a higher number starts first, 1 if absent")
+    logging: LoggingField | None = Field(None, description="how its stages write their logs")
+    resources: ResourcesField | None = Field(
+        None, description="what each stage, or with granularity: job the whole leg, is given and may use"
+    )
+    notify: NotifyField | None = Field(None, description="who is told about the end of each stage")
+    cleanup: Cleanup | None = Field(
+        None, description="when the scratch folder of a leg is removed, on-success if absent"
+    )
 
 
 def jobs_value(value: Any, info: ValidationInfo) -> dict[str, Job]:

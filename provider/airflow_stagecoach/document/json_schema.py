@@ -4,20 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.document.defaults import Defaults
+from airflow_stagecoach.document.group import Concurrency
 from airflow_stagecoach.document.jobs import Job
+from airflow_stagecoach.document.logs import LogFile, Logging
 from airflow_stagecoach.document.nested_stages import Match
-from airflow_stagecoach.document.retry import Retry
+from airflow_stagecoach.document.notify import Notify, Target
+from airflow_stagecoach.document.param_model import Param
+from airflow_stagecoach.document.resources import Limits, Resources
+from airflow_stagecoach.document.retry import Retry, RetryRule
 from airflow_stagecoach.document.runs_on import RunsOn
 from airflow_stagecoach.document.simple_stages import Approval
 from airflow_stagecoach.document.stages import STAGE_MODELS
 from airflow_stagecoach.document.strategy import Strategy
-from airflow_stagecoach.document.workflow import Defaults, Param, Workflow
+from airflow_stagecoach.document.workflow import Workflow
 
 if TYPE_CHECKING:
     from airflow_stagecoach.document.model import Model
 
 #: Models that other models refer to.
-_NAMED: tuple[type[Model], ...] = (Job, Strategy, RunsOn, Retry, Param, Defaults, Match, Approval)
+_NAMED: tuple[type[Model], ...] = (
+    Job,
+    Strategy,
+    RunsOn,
+    Retry,
+    RetryRule,
+    Resources,
+    Limits,
+    Logging,
+    LogFile,
+    Notify,
+    Target,
+    Concurrency,
+    Param,
+    Defaults,
+    Match,
+    Approval,
+)
 
 
 def json_schema() -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_stagecoach.document.plan import WorkflowPlan
     from airflow_stagecoach.document.problems import Problem
     from airflow_stagecoach.document.respell import Respelling
+    from airflow_stagecoach.document.retry_policy import PolicyCheck
     from airflow_stagecoach.document.runs_on import BackendCheck
     from airflow_stagecoach.document.source import Path
     from airflow_stagecoach.document.workflow import Workflow
@@ -54,6 +55,7 @@ def load(
     backends: Mapping[str, BackendCheck] | None = None,
     max_legs: int = MAX_LEGS,
     max_bytes: int = MAX_BYTES,
+    policies: PolicyCheck | None = None,
 ) -> Loaded:
     """The workflows of a file.
 
@@ -64,6 +66,8 @@ def load(
     :param backends: canonical name of each backend -> the check of its ``with``; only ``local`` if absent
     :param max_legs: the most legs of a matrix, Airflow's ``[core] max_map_length``
     :param max_bytes: the largest file that is read
+    :param policies: the check of the classes of retry policies, which imports them
+        (:func:`~airflow_stagecoach.document.retry_policy.policy_check`); they are taken on trust if absent
 
     Never raises for what the text holds: every fault is a diagnostic. A bad workflow hides no other one.
     """
@@ -87,7 +91,7 @@ def load(
     loaded = Loaded(diagnostics=[*source.diagnostics, *bad_parts])
     yaml_is_bad = bool(source.diagnostics)
     for part in parts:
-        plan = _load_part(part, source, loaded.diagnostics, backends, max_legs)
+        plan = _load_part(part, source, loaded.diagnostics, backends, max_legs, policies)
         if plan is not None and not (yaml_is_bad and _touches(part, source)):
             loaded.plans.append(plan)
     _check_unique(loaded, source)
@@ -183,6 +187,7 @@ def _load_part(
     diagnostics: list[Diagnostic],
     backends: Mapping[str, BackendCheck] | None,
     max_legs: int,
+    policies: PolicyCheck | None,
 ) -> WorkflowPlan | None:
     from airflow_stagecoach.document.checks import check_workflow
     from airflow_stagecoach.document.planner import plan_workflow
@@ -202,7 +207,7 @@ def _load_part(
     workflow, found_problems, damaged = _validate(value, part, source, backends, spelling)
     problems += found_problems
     if workflow is not None:
-        checked = check_workflow(workflow, part.path, max_legs=max_legs, damaged=damaged)
+        checked = check_workflow(workflow, part.path, max_legs=max_legs, damaged=damaged, policies=policies)
         problems += [spelling.as_written(problem) for problem in checked]
     # A value that YAML could not give is one fault, whatever the models make of its absence.
     told = {diagnostic.line for diagnostic in source.diagnostics}

@@ -58,6 +58,10 @@ def on_key(error: PydanticCustomError) -> PydanticCustomError:
     return fault(context["code"], context["message"], context["hint"], on_key=True)
 
 
+#: Names of maps that are no countable things.
+_WITHOUT_ARTICLE = frozenset({"notify", "logging", "concurrency"})
+
+
 class Faults:
     """Collects the faults of one value, so that none hides another."""
 
@@ -235,6 +239,6 @@ def _required(cls: type[Model]) -> dict[str, str]:
 
 def article(noun: str) -> str:
     """``a job``, ``an empty stage``, ``defaults``."""
-    if noun.endswith("s"):
+    if noun.endswith("s") or noun in _WITHOUT_ARTICLE:
         return noun
     return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

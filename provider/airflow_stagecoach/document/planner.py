@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_stagecoach.document.fields import (
     has_expression,
 )
+from airflow_stagecoach.document.inherit import add_inherited, innermost
 from airflow_stagecoach.document.matrix import expand
 from airflow_stagecoach.document.naming import stage_ids, task_ids
 from airflow_stagecoach.document.plan import PLAN_FORMAT
@@ -44,8 +45,16 @@ def plan_workflow(workflow: Workflow) -> WorkflowPlan:
         plan["catchup"] = True
     if workflow.max_active_runs is not None:
         plan["max_active_runs"] = workflow.max_active_runs
+    if workflow.max_active_tasks is not None:
+        plan["max_active_tasks"] = workflow.max_active_tasks
+    if workflow.concurrency is not None:
+        plan["concurrency"] = workflow.concurrency.plan()
     if workflow.timeout is not None:
         plan["timeout"] = workflow.timeout
+    if workflow.deadline is not None:
+        plan["deadline"] = workflow.deadline
+    if workflow.notify is not None:
+        plan["notify"] = workflow.notify.plan()
     if workflow.params is not None:
         plan["params"] = {name: param.plan() for name, param in workflow.params.items()}
     if workflow.env:
@@ -90,21 +99,18 @@ def plan_job(job: Job, workflow: Workflow) -> JobPlan:
         plan["continue_on_error"] = True
     if job.granularity is not None:
         plan["granularity"] = job.granularity
-    if job.timeout is not None:
+    if job.timeout is not None and not isinstance(job.timeout, str):
         plan["timeout"] = job.timeout
+    cleanup = innermost("cleanup", job, workflow.defaults)
+    if cleanup not in (None, "on-success"):
+        plan["cleanup"] = cleanup
     return plan
 
 
 def plan_stage(stage: Stage, own_id: str, task_id: str, job: Job, workflow: Workflow) -> StagePlan:
-    """The plan of one stage; the timeout and retry next to it are counted together with all defaults."""
-    defaults = workflow.defaults
+    """The plan of one stage; what stands next to its spec is counted together with all defaults."""
     plan: StagePlan = {"task_id": task_id, "spec": with_ids(stage, own_id), "line": stage._line}
-    timeout = stage.timeout if stage.timeout is not None else defaults.timeout if defaults else None
-    if timeout is not None:
-        plan["timeout"] = timeout
-    retry = stage.retry or job.retry or (defaults.retry if defaults else None)
-    if retry is not None:
-        plan["retry"] = retry.plan()
+    add_inherited(plan, stage, job, workflow)
     return plan
 
 

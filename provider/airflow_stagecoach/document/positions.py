@@ -69,8 +69,11 @@ def _first_end(source: Source, node: Node) -> int:
 
 
 def _step(node: Node, part: str | int) -> tuple[Node | None, Node] | None:
-    if isinstance(node, SequenceNode) and isinstance(part, int):
-        return (None, node.value[part]) if part < len(node.value) else None
+    if isinstance(part, int):
+        if isinstance(node, SequenceNode):
+            return (None, node.value[part]) if part < len(node.value) else None
+        # One value may stand in place of a list of one.
+        return (None, node) if part == 0 else None
     if not isinstance(node, MappingNode):
         return None
     wanted = canonical(str(part))

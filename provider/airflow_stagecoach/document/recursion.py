@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.document.checks import cycles
+from airflow_stagecoach.document.cycles import cycles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

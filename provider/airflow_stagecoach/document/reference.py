@@ -13,13 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.document.cron import INTERVALS, PRESETS
+from airflow_stagecoach.document.defaults import Defaults
+from airflow_stagecoach.document.group import Concurrency
 from airflow_stagecoach.document.jobs import MAX_JOBS, Job
 from airflow_stagecoach.document.json_schema import json_schema, schema_of
 from airflow_stagecoach.document.loader import MAX_LEGS
+from airflow_stagecoach.document.logs import LogFile, Logging
 from airflow_stagecoach.document.model import article
 from airflow_stagecoach.document.nested_stages import Match
+from airflow_stagecoach.document.notify import Notify, Target
+from airflow_stagecoach.document.param_model import Param
 from airflow_stagecoach.document.params import DEFAULT_PRECISION
-from airflow_stagecoach.document.retry import DEFAULT_DELAY, Retry
+from airflow_stagecoach.document.resources import Limits, Resources
+from airflow_stagecoach.document.retry import DEFAULT_DELAY, Retry, RetryRule
+from airflow_stagecoach.document.retry_matches import CATEGORIES
 from airflow_stagecoach.document.runs_on import BACKEND_ALIASES, BACKEND_TYPES, LOCAL_ONLY, RunsOn
 from airflow_stagecoach.document.scopes import JOB_FIELDS, RUN_FIELDS, STAGE_FIELDS, STRATEGY_FIELDS
 from airflow_stagecoach.document.simple_stages import Approval
@@ -27,7 +34,7 @@ from airflow_stagecoach.document.source import MAX_BYTES, MAX_DOCUMENTS
 from airflow_stagecoach.document.stage import MAX_STAGES, Stage
 from airflow_stagecoach.document.stages import NOT_NESTED, STAGE_MODELS
 from airflow_stagecoach.document.strategy import Strategy
-from airflow_stagecoach.document.workflow import Defaults, Param, Workflow
+from airflow_stagecoach.document.workflow import Workflow
 from airflow_stagecoach.document.yaml_values import MAX_DEPTH, MAX_NODES
 
 if TYPE_CHECKING:
@@ -40,13 +47,20 @@ def reference() -> str:
     """The reference of every key, as markdown."""
     parts = [_INTRO, _table(Workflow, "Workflow"), _schedules(), _table(Param, "Params"), _PARAMS]
     parts += [
+        _table(Concurrency, "Concurrency"),
+        _CONCURRENCY,
         _table(Defaults, "Defaults"),
+        _DEFAULTS,
         _table(Job, "Job"),
         _JOBS,
         _table(Strategy, "Strategy"),
         _STRATEGY,
     ]
     parts += [_table(RunsOn, "runs-on"), _runs_on(), _table(Retry, "retry"), _RETRY]
+    parts += [_table(RetryRule, "A rule of a retry", level=3), _matches()]
+    parts += [_table(Resources, "resources"), _table(Limits, "limits", level=3), _RESOURCES]
+    parts += [_table(Logging, "logging"), _table(LogFile, "file as a map", level=3), _LOGGING]
+    parts += [_table(Notify, "notify"), _table(Target, "A target", level=3), _NOTIFY]
     parts += [_table(Stage, "Stages"), _STAGES]
     common = set(Stage.keys())
     for model in STAGE_MODELS:
@@ -203,8 +217,48 @@ an empty result means that the job is skipped. More legs than Airflow's `max_map
 by default) are an error.
 """
 
+_CONCURRENCY = """`concurrency: deploy` is short for `concurrency: {group: deploy}`. Runs of workflows that
+name the same group, whichever they are, never do work at the same time.
+"""
+
+_DEFAULTS = """The innermost of stage, job and defaults counts. `logging` and `resources` are put together key
+by key; the notifications of a job and of its stages are sent both; slots are counted in the pool that they
+were written for. A job's own `timeout` is of all its stages together and does not replace that of a stage.
+"""
+
 _RETRY = f"""`retry: 3` is short for `retry: {{max: 3}}`. The default delay is {DEFAULT_DELAY}
-seconds. `on` and `never` name exceptions or exit codes.
+seconds. `rules` are looked at first, then `never`, then `on`. A policy is asked by Airflow, so only stages
+that are tasks of their own have one.
+"""
+
+
+def _matches() -> str:
+    rows = [
+        ("`ValueError`, `requests.ConnectionError`", "an exception, or one derived from it"),
+        (_code(CATEGORIES), "a category of failures"),
+        ("`75`, `exit:75`, `exit:100-110`", "the exit code of a process"),
+        ("`http:429`, `http:500-599`", "the status of an HTTP answer"),
+        ("`reason:Evicted`", "the reason that a record gives"),
+        ("`message:/no space/`, `message:/no space/i`", "a regular expression that the message holds"),
+    ]
+    return f"""`on`, `never` and `match` take one of these or a list of them:
+
+{_rows("written | failure", rows)}
+"""
+
+
+_RESOURCES = """Only stages that run something of yours have resources: bash, Python, call and nested ones. A
+request above its limit is an error, also where the two stand at different levels. `gpu` on a backend
+that has none is an error unless `enforce: best-effort` says so.
+"""
+
+_LOGGING = """`logging` may stand on the workflow or in its defaults, on a job and on a stage. `file: false`
+takes away what an outer level asked for.
+"""
+
+_NOTIFY = """A target is a URL, `{webhook: URL}`, `{conn: ID}` or `{notifier: CLASS}`; expressions in it are
+evaluated when the notification is sent, so `secrets` and `conn` may be used. `matrix`, `needs` and the
+like are known to the notifications of jobs and stages, not to those of the workflow.
 """
 
 _STAGES = f"""A stage is of one kind, told by the key that only this kind has. Without an `id` it has
@@ -237,7 +291,11 @@ def _contexts() -> str:
             "in stages `env.WORKFLOW_DIR` is the folder of the document",
         ),
         ("`vars`", "everywhere", "Airflow variables"),
-        ("`secrets`", "where nothing is stored: `env`, scripts, `with`", "Airflow variables, kept secret"),
+        (
+            "`secrets`",
+            "where nothing is stored: `env`, scripts, `with`, `notify`",
+            "Airflow variables, kept secret",
+        ),
         ("`conn`", "everywhere, a password as `secrets`", "`conn.ID.host` and so on"),
         ("`run`", "everywhere", _code(RUN_FIELDS)),
         ("`needs`", "in a job", f"its direct needs: {_code(JOB_FIELDS)}"),

@@ -130,6 +130,26 @@ class Scopes:
         gone = dict.fromkeys(("matrix", "strategy", "stages", "needs", "jobs"), reason)
         return Scope(self._base, unavailable={**_NESTED_ONLY, **gone})
 
+    def run(self) -> Scope:
+        """After a run: who is told about it knows no job, and of the run itself only its ids."""
+        reason = "a notification of the workflow knows no job"
+        gone = dict.fromkeys(("matrix", "strategy", "stages", "needs", "jobs"), reason)
+        missing = dict.fromkeys(
+            (name for name in RUN_FIELDS if name not in ("id", "dag_id")),
+            "a notification of the workflow has run.id and run.dag_id",
+        )
+        return Scope({**self._base, "run": _run_record(missing)}, unavailable={**_NESTED_ONLY, **gone})
+
+    def group(self) -> Scope:
+        """The name of a concurrency group: before the first task of a run."""
+        reason = "the name of a group may hold expressions over params, run and vars"
+        gone = dict.fromkeys(
+            ("matrix", "strategy", "stages", "needs", "jobs", "env", "secrets", "conn"), reason
+        )
+        missing = dict.fromkeys(("task_id", "map_index", "try_number"), "a run has none")
+        contexts = {name: self._base[name] for name in ("params", "vars")}
+        return Scope({**contexts, "run": _run_record(missing)}, unavailable={**_NESTED_ONLY, **gone})
+
     def job(
         self, job: Job, *, matrix: bool, stages: Sequence[Stage] | None = None, status: bool = False
     ) -> Scope:
@@ -143,28 +163,35 @@ class Scopes:
             for name in ("matrix", "strategy"):
                 unavailable[name] = "this is evaluated once, before the matrix"
         if stages is not None:
-            contexts["stages"] = self.stages(job, stage_ids(stages), len(stages))
+            ids, last = stage_ids(stages), sum(1 for stage in stages if not stage.teardown)
+            # Nobody waits for a teardown, so its outputs may come too late.
+            late = dict.fromkeys(ids[last:], "it is a teardown, which nobody waits for")
+            contexts["stages"] = self.stages(job, ids, last, late)
         else:
             unavailable["stages"] = "this is evaluated before the stages"
         return Scope(contexts, unavailable=unavailable, status=status)
 
-    def stages(self, job: Job, ids: Sequence[str], index: int) -> Shape:
-        """``stages`` at a place in a list: the earlier ones; itself and later ones exist, but not yet."""
+    def stages(
+        self, job: Job, ids: Sequence[str], index: int, after: Mapping[str, str] | None = None
+    ) -> Shape:
+        """``stages`` at a place in a list: the earlier ones; itself and later ones exist, but not yet.
+
+        ``after`` gives the later ones with a reason, where the place is none of the stages itself.
+        """
         if ("jobs", job.id, "stages") in self._damaged:
             return Kind.ANYTHING
         fields: dict[str, Shape] = {**dict.fromkeys(STAGE_FIELDS, Kind.ANYTHING), "result": RESULTS}
         record: Shape = Record(fields, noun="field of a stage")
         before = dict.fromkeys(ids[:index])
-        after = ids[index:]
+        if after is None:
+            after = dict.fromkeys(ids[index + 1 :], "it runs later")
+            if index < len(ids):
+                after = {ids[index]: "it is this stage itself", **after}
         return Record(
             {name: record for name in before if "${{" not in name},
             noun="stage",
             closed=not any("${{" in name for name in before),
-            unavailable={
-                name: "it runs later" if place else "it is this stage itself"
-                for place, name in enumerate(after)
-                if name not in before
-            },
+            unavailable={name: reason for name, reason in after.items() if name not in before},
         )
 
     def matrix(self, job: Job) -> Shape:
@@ -254,6 +281,12 @@ class Scopes:
         if job.outputs is not None and ("jobs", job.id, "outputs") not in self._damaged:
             fields["outputs"] = Record(dict.fromkeys(job.outputs, Kind.ANYTHING), noun="output")
         return Record(fields, noun="field of a job")
+
+
+def _run_record(missing: Mapping[str, str]) -> Record:
+    """``run`` without some of its fields."""
+    fields = {name: kind for name, kind in RUN_FIELDS.items() if name not in missing}
+    return Record(fields, noun="field of run", unavailable=missing)
 
 
 def within(scope: Scope, **contexts: Shape) -> Scope:

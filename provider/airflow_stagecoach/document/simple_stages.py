@@ -16,13 +16,13 @@ from airflow_stagecoach.document.fields import (
     Names,
     Text,
     Variables,
+    word,
 )
 from airflow_stagecoach.document.model import (
     Faults,
     Model,
     fault,
 )
-from airflow_stagecoach.document.retry import word
 from airflow_stagecoach.document.stage import (
     WHICH_KIND,
     Stage,

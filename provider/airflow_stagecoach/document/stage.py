@@ -18,8 +18,8 @@ from airflow_stagecoach.document.fields import (
     FilledText,
     Flag,
     Text,
-    Timeout,
 )
+from airflow_stagecoach.document.logs import LoggingField
 from airflow_stagecoach.document.model import (
     Faults,
     Model,
@@ -28,7 +28,10 @@ from airflow_stagecoach.document.model import (
     habit_of,
     kebab,
 )
+from airflow_stagecoach.document.notify import NotifyField
+from airflow_stagecoach.document.resources import ResourcesField
 from airflow_stagecoach.document.retry import RetryField
+from airflow_stagecoach.document.task_fields import NO_TIMEOUT, Pool, PoolSlots, Priority, StageTimeout
 
 #: Stages of one list.
 MAX_STAGES = 500
@@ -51,6 +54,38 @@ KIND_KEYS = (
 )
 
 WHICH_KIND = f"a stage has one of the keys {', '.join(KIND_KEYS)}"
+
+#: What Airflow's operators call keys that jobs, stages and defaults have.
+TASK_HABITS = {
+    "priority-weight": "write priority",
+    "weight-rule": "a priority is absolute here: remove it",
+    "weight": "write priority",
+    "slots": "write pool-slots",
+    "log-level": "write logging: {level: ...}",
+    "logs": "write logging",
+    "cpu": "write resources: {cpu: ...}",
+    "cpus": "write resources: {cpu: ...}",
+    "memory": "write resources: {memory: ...}",
+    "mem": "write resources: {memory: ...}",
+    "gpu": "write resources: {gpu: ...}",
+    "gpus": "write resources: {gpu: ...}",
+    "limits": "write resources: {limits: ...}",
+    "executor-config": "write resources, or runs-on: {with: ...} of the job",
+}
+CALLBACK_HABITS = {
+    **TASK_HABITS,
+    "on-failure-callback": "write notify: {failure: ...}",
+    "on-success-callback": "write notify: {success: ...}",
+    "on-retry-callback": "write notify: {retry: ...}",
+    "on-skipped-callback": "write notify: {skip: ...}",
+    "on-failure": "write notify: {failure: ...}",
+    "on-success": "write notify: {success: ...}",
+    "email": "write notify",
+    "email-on-failure": "write notify: {failure: ...}",
+    "email-on-retry": "write notify: {retry: ...}",
+    "notifications": "write notify",
+    "sla": "write deadline on the workflow",
+}
 
 STAGE_HABITS = {
     "script": "write bash: for a shell script, run: for Python",
@@ -81,6 +116,17 @@ STAGE_HABITS = {
     "matrix": "a matrix belongs to the strategy of a job; a stage may have foreach",
     "requirements": "write deps",
     "python-version": "write version",
+    **CALLBACK_HABITS,
+    "trigger-rule": "`trigger-rule` belongs to a job; write if: failure() or always() on a stage",
+    "finally": "write teardown: true",
+    "always-run": "write teardown: true",
+    "as-teardown": "write teardown: true",
+    "on-cleanup": "write a stage of its own with teardown: true",
+    "setup": "stages run in the order they are written; what cleans up has teardown: true",
+    "cleanup": "`cleanup` belongs to a job; a stage that cleans up has teardown: true",
+    "concurrency": "`concurrency` belongs to the workflow",
+    "deadline": "`deadline` belongs to the workflow; a stage has a timeout",
+    "max-active-tis-per-dag": "write pool, or max-parallel in the strategy of the job",
 }
 
 
@@ -98,11 +144,24 @@ class Stage(Model):
     condition: Condition | None = Field(None, alias="if", description="run only when this is true, else skip")
     env: Env | None = Field(None, description="environment of this stage, on top of the job's")
     retry: RetryField | None = Field(None, description="repeat after a failure")
-    timeout: Timeout | None = Field(None, description="a try that takes longer fails")
+    timeout: StageTimeout | None = Field(
+        None, description="a try that takes longer fails; none: no timeout, whatever the defaults say"
+    )
     outputs: Data | None = Field(
         None, description="names added to the outputs; sees the raw ones as `outputs.<name>`"
     )
     continue_on_error: Flag | None = Field(None, description="a failure does not fail the job")
+    teardown: Flag | None = Field(
+        None, description="clean-up after the other stages of the job, however those ended"
+    )
+    pool: Pool | None = Field(None, description="the Airflow pool that it takes slots of")
+    pool_slots: PoolSlots | None = Field(None, description="how many slots of its pool, 1 if absent")
+    priority: Priority | None = Field(None, description="a higher number starts first, 1 if absent")
+    logging: LoggingField | None = Field(None, description="how its log is written")
+    resources: ResourcesField | None = Field(
+        None, description="what it is given and may use; of bash, Python, call and nested stages"
+    )
+    notify: NotifyField | None = Field(None, description="who is told about its end")
 
     @classmethod
     def unknown_key(cls, key: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -178,10 +237,11 @@ def spec_of(stage: Stage) -> dict[str, Any]:
         **present(**{"if": stage.condition}),
         **present(
             env=stage.env or None,
-            timeout=stage.timeout,
+            timeout=stage.timeout if stage.timeout != NO_TIMEOUT else None,
             retry=stage.retry.plan() if stage.retry is not None else None,
             outputs=stage.outputs or None,
             continue_on_error=stage.continue_on_error or None,
+            teardown=stage.teardown or None,
         ),
         **stage.spec_fields(),
     }

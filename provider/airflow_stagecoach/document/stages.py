@@ -64,6 +64,9 @@ STAGE_MODELS: tuple[type[Stage], ...] = (
 #: Kinds that the engine cannot run inside a nested stage.
 NOT_NESTED = ("operator", "approval")
 
+#: Kinds that run something of the author's, which `resources` can be given to.
+WITH_RESOURCES = ("bash", "python", "virtual_python", "call", "parallel", "foreach", "until", "case")
+
 
 def stage_value(value: Any, info: ValidationInfo) -> Stage:
     """The model of one stage, told by the one key that only its kind has."""

@@ -1,4 +1,7 @@
-"""The models of a workflow and its params."""
+"""The model of a workflow."""
+
+# pydantic evaluates the annotations of models when it runs:
+# ruff: noqa: TC001, TC003
 
 from __future__ import annotations
 
@@ -6,204 +9,42 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from airflow_stagecoach.document.diagnostics import DocumentError, did_you_mean, found
+from airflow_stagecoach.document.defaults import DefaultsField
+from airflow_stagecoach.document.diagnostics import DocumentError, found
 from airflow_stagecoach.document.fields import (
     Env,
-    Flag,
     Text,
     Timeout,
     bool_value,
     filled_text,
     has_expression,
     list_of,
-    plain_data,
     text_value,
     whole_number,
 )
+from airflow_stagecoach.document.group import ConcurrencyField
 from airflow_stagecoach.document.jobs import Job, jobs_value
+from airflow_stagecoach.document.logs import LoggingField
 from airflow_stagecoach.document.model import (
     Faults,
     Model,
     fault,
 )
-from airflow_stagecoach.document.params import TYPES, ParamError, coerce, to_json
-from airflow_stagecoach.document.retry import RetryField  # noqa: TC001 - pydantic reads it
+from airflow_stagecoach.document.notify import NotifyField
+from airflow_stagecoach.document.param_model import Params
 from airflow_stagecoach.document.schedule import date_value, schedule_value
+from airflow_stagecoach.document.stage import CALLBACK_HABITS
 
 if TYPE_CHECKING:
-    from airflow_stagecoach.document.plan import ParamPlan, SchedulePlan, WorkflowPlan
+    from airflow_stagecoach.document.plan import SchedulePlan, WorkflowPlan
+    from airflow_stagecoach.document.retry_policy import PolicyCheck
 
 #: Airflow keeps DAG ids in 250 characters.
 MAX_NAME = 250
 MAX_TAG = 100
-
-_TYPE_HABITS = {
-    "string": "str",
-    "text": "str",
-    "integer": "int",
-    "number": "float",
-    "double": "float",
-    "boolean": "bool",
-    "list": "array",
-    "dict": "map",
-    "object": "map",
-    "mapping": "map",
-    "timestamp": "datetime",
-    "enum": "choice",
-    "select": "choice",
-}
-
-
-def type_value(value: Any) -> str:
-    """The type of a param."""
-    text = text_value(value).strip()
-    if text not in TYPES:
-        meant = _TYPE_HABITS.get(text.lower())
-        hint = (
-            f"did you mean '{meant}'?"
-            if meant
-            else did_you_mean(text, TYPES, f"the types are {', '.join(TYPES)}")
-        )
-        raise fault("bad-word", f"unknown type of a param, found {found(text)}", hint)
-    return text
-
-
-def options_value(value: Any) -> list[Any]:
-    """The options of a choice: texts or numbers, no two alike."""
-    if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
-        raise fault(
-            "wrong-type",
-            f"expected a list of options, found {found(value)}",
-            f"write [{value}]" if isinstance(value, str) else None,
-        )
-    options = plain_data(list(value))
-    faults = Faults()
-    if not options:
-        raise fault("empty-value", "expected at least one option")
-    for index, option in enumerate(options):
-        if not isinstance(option, (str, int, float)) or isinstance(option, bool):
-            faults.add(fault("wrong-type", f"an option is text or a number, found {found(option)}"), index)
-        elif any(type(option) is type(other) and option == other for other in options[:index]):
-            faults.add(fault("duplicate-value", f"option {found(option)} stands twice"), index)
-    faults.raise_any()
-    return list(options)
-
-
-class Param(Model):
-    """One typed param. ``name: int`` is short for ``name: {type: int}``."""
-
-    noun = "param"
-    nullable = frozenset({"desc", "default"})
-    habits: ClassVar[Mapping[str, str]] = {
-        "description": "write desc",
-        "title": "write desc",
-        "enum": "write type: choice and options",
-        "choices": "write options",
-        "values": "write options",
-    }
-
-    type: Annotated[
-        Literal["str", "int", "float", "decimal", "bool", "date", "datetime", "choice", "map", "array"],
-        PlainValidator(type_value),
-        WithJsonSchema({"enum": list(TYPES)}),
-    ] = Field(description="what it holds")
-    desc: Text | None = Field(None, description="shown in the form")
-    required: Flag | None = Field(None, description="a run without it is refused")
-    default: Annotated[Any, PlainValidator(plain_data), WithJsonSchema({})] = Field(
-        None, description="used when it is absent"
-    )
-    options: (
-        Annotated[list[Any], PlainValidator(options_value), WithJsonSchema({"type": "array", "minItems": 1})]
-        | None
-    ) = Field(None, description="of choice: the values to choose from")
-    precision: (
-        Annotated[
-            int,
-            PlainValidator(whole_number(0, 15)),
-            WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 15}),
-        ]
-        | None
-    ) = Field(None, description="of float and decimal: digits after the point, 6 if absent")
-
-    @model_validator(mode="after")
-    def _fits_its_type(self) -> Param:
-        faults = Faults()
-        if self.type == "choice" and self.options is None:
-            faults.add(fault("missing-key", "a choice needs 'options'", "write options: [a, b]"), "type")
-        if self.options is not None and self.type != "choice":
-            faults.add(fault("bad-combination", "'options' belongs to type: choice", on_key=True), "options")
-        if self.precision is not None and self.type not in ("float", "decimal"):
-            faults.add(
-                fault("bad-combination", "'precision' belongs to type: float or decimal", on_key=True),
-                "precision",
-            )
-        if self.default is not None and not (self.type == "choice" and self.options is None):
-            if has_expression(self.default):
-                faults.add(fault("bad-default", "a default cannot hold an expression"), "default")
-            else:
-                try:
-                    self.default = to_json(coerce({**self.plan(), "required": False}, self.default))
-                except ParamError as error:
-                    faults.add(fault("bad-default", f"bad default: {error}", error.hint), "default")
-        faults.raise_any()
-        return self
-
-    def plan(self) -> ParamPlan:
-        """The param without what has its default."""
-        plan: ParamPlan = {"type": self.type}
-        if self.desc is not None:
-            plan["desc"] = self.desc
-        if self.required:
-            plan["required"] = True
-        if self.default is not None:
-            plan["default"] = self.default
-        if self.options is not None:
-            plan["options"] = self.options
-        if self.precision is not None:
-            plan["precision"] = self.precision
-        return plan
-
-
-def param_value(value: Any, info: ValidationInfo) -> Param:
-    """A type, or the map."""
-    if isinstance(value, str):
-        value = {"type": value}
-    return Param.model_validate(value, context=info.context)
-
-
-def params_value(value: Any, info: ValidationInfo) -> dict[str, Param]:
-    """``params``: name -> param."""
-    if not isinstance(value, Mapping):
-        raise fault(
-            "wrong-type", f"expected a map of params, found {found(value)}", "write params: {name: type}"
-        )
-    faults = Faults()
-    params: dict[str, Param] = {}
-    for key, item in value.items():
-        name = str(key)
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", name):
-            hint = "use letters, digits, - and _, beginning with a letter or _"
-            faults.add(fault("bad-name", f"'{name[:60]}' is no name for a param", hint, on_key=True), name)
-        params[name] = faults.check(lambda item: param_value(item, info), item, name)
-    faults.raise_any()
-    return params
-
-
-class Defaults(Model):
-    """What all stages of a workflow have unless they say otherwise."""
-
-    noun = "defaults"
-    habits: ClassVar[Mapping[str, str]] = {
-        "env": "write env: on the workflow itself",
-        "run": "write shell: on the stage",
-        "runs-on": "write runs-on: on each job",
-        "retries": "write retry",
-    }
-
-    retry: RetryField | None = Field(None, description="of a stage whose job has none either")
-    timeout: Timeout | None = Field(None, description="of a stage, per try")
+MAX_TASKS = 10_000
 
 
 def dag_id(name: str) -> str:
@@ -267,8 +108,17 @@ class Workflow(Model):
         "doc-md": "write desc",
         "dagrun-timeout": "write timeout",
         "timeout-minutes": "write timeout: 10m",
-        "max-active-tasks": "write max-parallel in the strategy of a job",
-        "concurrency": "write max-active-runs",
+        **CALLBACK_HABITS,
+        **dict.fromkeys(
+            ("pool", "pool-slots", "priority", "priority-weight", "resources", "cleanup"),
+            "write it below defaults",
+        ),
+        "max-runs": "write max-active-runs",
+        "max-tasks": "write max-active-tasks",
+        "max-parallel": "write max-active-tasks, or strategy: {max-parallel: ...} on a job",
+        "cancel-in-progress": "write concurrency: {group: ..., on-conflict: cancel-running}",
+        "sla": "write deadline",
+        "deadline-alert": "write deadline",
         "extras": "settings of the older engine do not exist here",
         "inputs": "write params",
         "variables": "write env",
@@ -293,28 +143,9 @@ class Workflow(Model):
     on: Annotated[Any, PlainValidator(schedule_value), WithJsonSchema(_SCHEDULE_SCHEMA)] = Field(
         None, description="when it runs, by hand only if absent"
     )
-    params: (
-        Annotated[
-            dict[str, Param],
-            PlainValidator(params_value),
-            WithJsonSchema(
-                {
-                    "type": "object",
-                    "additionalProperties": {"anyOf": [{"enum": list(TYPES)}, {"x-ref": "Param"}]},
-                }
-            ),
-        ]
-        | None
-    ) = Field(None, description="name -> type or map; any name may be passed if absent")
+    params: Params | None = Field(None, description="name -> type or map; any name may be passed if absent")
     env: Env | None = Field(None, description="environment of all stages")
-    defaults: (
-        Annotated[
-            Defaults,
-            PlainValidator(lambda value, info: Defaults.model_validate(value, context=info.context)),
-            WithJsonSchema({"x-ref": "Defaults"}),
-        ]
-        | None
-    ) = Field(None, description="retry and timeout of stages that have none")
+    defaults: DefaultsField | None = Field(None, description="what stages have that say nothing else")
     tags: (
         Annotated[
             list[str],
@@ -345,7 +176,27 @@ class Workflow(Model):
         ]
         | None
     ) = Field(None, description="runs at a time")
+    max_active_tasks: (
+        Annotated[
+            int,
+            PlainValidator(whole_number(1, MAX_TASKS)),
+            WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_TASKS}),
+        ]
+        | None
+    ) = Field(None, description="tasks at a time, in each run")
+    concurrency: ConcurrencyField | None = Field(
+        None, description="runs of this group, of this or another workflow, do not overlap"
+    )
     timeout: Timeout | None = Field(None, description="of a whole run")
+    deadline: Timeout | None = Field(
+        None,
+        description="a run that takes longer, counted from when it was queued, is told about, not stopped",
+    )
+    notify: NotifyField | None = Field(
+        None,
+        description="who is told about the end of a run, its deadline, and retries and skips of any stage",
+    )
+    logging: LoggingField | None = Field(None, description="how all stages write their logs")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Workflow:
@@ -383,16 +234,17 @@ class Workflow(Model):
         schedule: SchedulePlan | None = self.on
         return schedule
 
-    def plan(self, *, max_legs: int = 1024) -> WorkflowPlan:
+    def plan(self, *, max_legs: int = 1024, policies: PolicyCheck | None = None) -> WorkflowPlan:
         """The plan of a workflow that was built in Python; ``line`` is 1 throughout.
 
+        ``max_legs`` and ``policies`` as for :func:`~airflow_stagecoach.document.load`.
         Raises :class:`DocumentError` with every fault that the models alone cannot see: needs, ids,
         expressions, the size of a matrix.
         """
         from airflow_stagecoach.document.checks import check_workflow
         from airflow_stagecoach.document.planner import plan_workflow
 
-        problems = check_workflow(self, (), max_legs=max_legs)
+        problems = check_workflow(self, (), max_legs=max_legs, policies=policies)
         if problems:
             raise DocumentError([problem.without_position() for problem in problems])
         return plan_workflow(self)

@@ -1,0 +1,229 @@
+"""Keys of run control that do not fit where they stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach.document.inherit import stage_resources
+from airflow_stagecoach.document.model import article
+from airflow_stagecoach.document.resources import above_the_limit, too_large
+from airflow_stagecoach.document.retry_policy import PolicyError
+from airflow_stagecoach.document.stages import WITH_RESOURCES
+from airflow_stagecoach.document.task_fields import NO_TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_stagecoach.document.jobs import Job
+    from airflow_stagecoach.document.retry import Retry
+    from airflow_stagecoach.document.retry_policy import PolicyCheck
+    from airflow_stagecoach.document.source import Path
+    from airflow_stagecoach.document.stage import Stage
+    from airflow_stagecoach.document.workflow import Workflow
+
+    #: Takes code, message, path and hint of a fault, and whether it is the key that is wrong.
+    Add = Callable[..., None]
+
+#: Keys that belong to a task, so to the outermost stage or, with granularity: job, to the job.
+_OF_A_TASK = {"pool": "pool", "pool_slots": "pool-slots", "priority": "priority", "resources": "resources"}
+_OF_A_STAGE_OF_A_JOB = {**_OF_A_TASK, "logging": "logging", "notify": "notify", "teardown": "teardown"}
+
+#: Backends that run on the worker's own machine.
+_WITHOUT_GPU = ("local",)
+
+
+def check_control(workflow: Workflow, damaged: frozenset[Any], add: Add) -> None:
+    """Note every fault of these keys.
+
+    :param workflow: a workflow whose models are right
+    :param damaged: the parts that were left out because they could not be read
+    :param add: ``add(code, message, path, hint, on_key=...)``
+    """
+    defaults = workflow.defaults
+    if workflow.logging is not None and defaults is not None and defaults.logging is not None:
+        message = "'logging' stands in defaults and on the workflow"
+        add("bad-combination", message, ("defaults", "logging"), "keep one of them", on_key=True)
+    late = workflow.notify.deadline if workflow.notify is not None else None
+    if late and workflow.deadline is None and ("deadline",) not in damaged:
+        message = "there is no deadline to tell about"
+        add(
+            "missing-key", message, ("notify", "deadline"), "write deadline: 30m on the workflow", on_key=True
+        )
+    _Jobs(workflow, damaged, add).run()
+
+
+class _Jobs:
+    """The checks of the jobs of one workflow."""
+
+    def __init__(self, workflow: Workflow, damaged: frozenset[Any], add: Add) -> None:
+        self.workflow = workflow
+        self.damaged = damaged
+        self.add = add
+
+    def run(self) -> None:
+        for name, job in self.workflow.jobs.items():
+            path: Path = ("jobs", name)
+            self._deadline_is_not_here(job, path)
+            if ("jobs", name, "stages") not in self.damaged:
+                self._teardowns(job, (*path, "stages"))
+            if job.granularity == "job":
+                self._one_task(job, path)
+            for index, stage in enumerate(job.stages):
+                own = (*path, "stages", index)
+                self._deadline_is_not_here(stage, own)
+                self._resources(stage, job, own)
+                for inner, place in _inner_stages(stage, own):
+                    self._nested(inner, place)
+
+    def _deadline_is_not_here(self, place: Job | Stage, path: Path) -> None:
+        if place.notify is not None and place.notify.deadline:
+            message = "a deadline is that of a run: 'deadline' belongs to the notify of the workflow"
+            hint = f"{article(place.noun)} that takes too long fails by its timeout, write failure"
+            self.add("bad-combination", message, (*path, "notify", "deadline"), hint, on_key=True)
+
+    def _teardowns(self, job: Job, path: Path) -> None:
+        last = max((index for index, stage in enumerate(job.stages) if not stage.teardown), default=None)
+        if last is None:
+            message = "a job has at least one stage that is no teardown"
+            hint = "remove teardown: true, or write the stages that it cleans up after"
+            self.add("bad-teardown", message, (*path, 0, "teardown"), hint, on_key=True)
+            return
+        for index, stage in enumerate(job.stages[:last]):
+            if stage.teardown:
+                message = f"a teardown stands after the other stages, but stage {last + 1} follows it"
+                hint = "move it to the end of the job"
+                self.add("bad-teardown", message, (*path, index, "teardown"), hint, on_key=True)
+
+    def _one_task(self, job: Job, path: Path) -> None:
+        """With ``granularity: job``, the keys of a task belong to the job."""
+        self._retry_is_not_told(job, path)
+        for index, stage in enumerate(job.stages):
+            own = (*path, "stages", index)
+            self._retry_is_not_told(stage, own)
+            for field, key in _OF_A_TASK.items():
+                if getattr(stage, field) is not None:
+                    message = f"with granularity: job one task runs all stages, so '{key}' belongs to the job"
+                    self.add("bad-combination", message, (*own, key), f"write {key} on the job", on_key=True)
+            for field in ("format", "file"):
+                if stage.logging is not None and getattr(stage.logging, field) is not None:
+                    message = (
+                        f"with granularity: job all stages have one log, so '{field}' belongs to the job"
+                    )
+                    hint = f"write logging: {{{field}: ...}} on the job"
+                    self.add("bad-combination", message, (*own, "logging", field), hint, on_key=True)
+            self._no_policy(stage, own, "with granularity: job stages are retried inside the task")
+        inherited = job.retry or (self.workflow.defaults.retry if self.workflow.defaults else None)
+        if inherited is not None and inherited.policy and any(stage.retry is None for stage in job.stages):
+            message = "with granularity: job stages are retried inside the task, where no policy is asked"
+            hint = "write a retry without policy on the job, or granularity: stage"
+            place = (*path, "retry", "policy") if job.retry is not None else (*path, "granularity")
+            self.add("bad-combination", message, place, hint, on_key=True)
+
+    def _retry_is_not_told(self, place: Job | Stage, path: Path) -> None:
+        if place.notify is not None and place.notify.retry:
+            message = "with granularity: job stages are retried inside the task, which nobody is told about"
+            hint = "remove it, or write granularity: stage"
+            self.add("bad-combination", message, (*path, "notify", "retry"), hint, on_key=True)
+
+    def _resources(self, stage: Stage, job: Job, path: Path) -> None:
+        if stage.kind not in WITH_RESOURCES:
+            if stage.resources is not None:
+                message = f"{article(stage.noun)} cannot be given resources"
+                hint = "they are of bash, Python, call and nested stages; remove `resources`"
+                if stage.kind == "operator":
+                    hint = "give them to the operator, in its `with`"
+                if stage.kind == "trigger":
+                    hint = "write them in the workflow that it triggers"
+                self.add("bad-combination", message, (*path, "resources"), hint, on_key=True)
+            return
+        plan = stage_resources(stage, job, self.workflow.defaults)
+        for key, request, limit in too_large(plan):
+            field = key.replace("-", "_")
+            levels = self._levels(stage, job, path)
+            if any(_sets_both(level, field) for level, _ in levels):
+                continue  # The model has told it.
+            place = next(
+                (
+                    (*where, "resources", key)
+                    for level, where in levels
+                    if level is not None and _sets(level, field)
+                ),
+                (*path, "resources"),
+            )
+            context = above_the_limit(key, request, limit).context
+            self.add(context["code"], context["message"], place, context["hint"])
+        backend = job.runs_on.type if job.runs_on is not None else "local"
+        if plan.get("gpu") and backend in _WITHOUT_GPU and plan.get("enforce") != "best-effort":
+            place = next(
+                (*where, "resources", "gpu")
+                for level, where in self._levels(stage, job, path)
+                if level is not None and level.resources is not None and level.resources.gpu is not None
+            )
+            message = f"the {backend} backend cannot give GPUs"
+            hint = "run the job on a backend that has them, or write enforce: best-effort beside gpu"
+            self.add("bad-combination", message, place, hint)
+
+    def _levels(self, stage: Stage, job: Job, path: Path) -> list[tuple[Any, Path]]:
+        """Where resources may stand, the innermost first, each with the path that leads to it."""
+        return [(stage, path), (job, path[:2]), (self.workflow.defaults, ("defaults",))]
+
+    def _nested(self, stage: Stage, path: Path) -> None:
+        """An inner stage is no task of its own."""
+        for field, key in _OF_A_STAGE_OF_A_JOB.items():
+            if getattr(stage, field) is not None:
+                message = f"'{key}' belongs to the stage around this one, which is one task"
+                if key == "teardown":
+                    message = "a teardown is a stage of the job, it cannot stand inside another stage"
+                self.add(
+                    "not-nested", message, (*path, key), f"move '{key}' to the outermost stage", on_key=True
+                )
+        if stage.timeout == NO_TIMEOUT:
+            message = "a stage inside another one has no timeout of its own by default"
+            self.add("bad-combination", message, (*path, "timeout"), "remove it", on_key=True)
+        self._no_policy(stage, path, "a stage inside another one is retried inside its task")
+
+    def _no_policy(self, stage: Stage, path: Path, why: str) -> None:
+        if stage.retry is not None and stage.retry.policy:
+            message = f"{why}, where no policy is asked"
+            self.add("bad-combination", message, (*path, "retry", "policy"), "write delays", on_key=True)
+
+
+def check_policies(workflow: Workflow, check: PolicyCheck, add: Add) -> None:
+    """Note every retry policy that cannot be used (:mod:`retry_policy`)."""
+    for retry, path in _retries(workflow):
+        if retry is None or retry.policy is None:
+            continue
+        try:
+            check(retry.policy, retry.with_ or {})
+        except PolicyError as error:
+            add("bad-policy", str(error), (*path, "retry", error.key), error.hint)
+
+
+def _retries(workflow: Workflow) -> Iterator[tuple[Retry | None, Path]]:
+    """Every retry that a task may have, with the path to what holds it."""
+    if workflow.defaults is not None:
+        yield workflow.defaults.retry, ("defaults",)
+    for name, job in workflow.jobs.items():
+        yield job.retry, ("jobs", name)
+        for index, stage in enumerate(job.stages):
+            yield stage.retry, ("jobs", name, "stages", index)
+
+
+def _inner_stages(stage: Stage, path: Path) -> Iterator[tuple[Stage, Path]]:
+    """Every stage inside another one, at any depth."""
+    for place, children in stage.children():
+        for index, child in enumerate(children):
+            own = (*path, *place, index)
+            yield child, own
+            yield from _inner_stages(child, own)
+
+
+def _sets(level: Any, field: str) -> bool:
+    """Whether a level asks for an amount itself."""
+    return level.resources is not None and getattr(level.resources, field) is not None
+
+
+def _sets_both(level: Any, field: str) -> bool:
+    if level is None or level.resources is None or level.resources.limits is None:
+        return False
+    return _sets(level, field) and getattr(level.resources.limits, field) is not None
