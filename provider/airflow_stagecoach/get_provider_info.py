@@ -25,6 +25,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Stagecoach",
                 "python-modules": [
+                    "airflow_stagecoach.operators.concurrency",
                     "airflow_stagecoach.operators.gate",
                     "airflow_stagecoach.operators.job",
                     "airflow_stagecoach.operators.slot",
@@ -38,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Stagecoach",
                 "python-modules": [
+                    "airflow_stagecoach.triggers.concurrency",
                     "airflow_stagecoach.triggers.dag_run",
                     "airflow_stagecoach.triggers.fail_fast",
                     "airflow_stagecoach.triggers.slot",

@@ -44,11 +44,28 @@ class Graph:
 
     def build(self) -> None:
         """Make all tasks, needs before their followers. Runs inside the DAG's context."""
+        groups: list[JobGroup] = []
         for job in in_order(self.workflow["jobs"]):
-            self.results[job["id"]] = JobGroup(self, job).build()
-        if self._hides_failures():
+            groups.append(JobGroup(self, job))
+            self.results[job["id"]] = groups[-1].build()
+        cleans_up = any(group.cleans_up for group in groups)
+        if self._hides_failures() or cleans_up:
             end = EmptyOperator(task_id="__run__", task_display_name="run result", trigger_rule="none_failed")
             list(self.results.values()) >> end
+            if cleans_up:
+                self._survive_marking(end, groups)
+
+    def _survive_marking(self, end: BaseOperator, groups: list[JobGroup]) -> None:
+        """Let the end tell the state of a run that a person marked as failed.
+
+        Airflow then skips all that has not started, also results, but no teardowns, and lets the last tasks
+        of the DAG decide the state. So the end is a teardown that counts, over the stages themselves.
+        """
+        end.is_teardown = True
+        end.on_failure_fail_dagrun = True
+        for group in groups:
+            if not group.job.get("continue_on_error"):
+                group.stages >> end
 
     def _hides_failures(self) -> bool:
         """Whether a failed job could end in a successful run: some job may run after a failure."""

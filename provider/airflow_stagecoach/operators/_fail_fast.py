@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_stagecoach.document.plan import JobPlan
+    from airflow_stagecoach.operators._membership import Membership
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,14 @@ _WAITING = frozenset({"deferred", "up_for_retry", "up_for_reschedule", "awaiting
 class FailFast:
     """The part of one task in its job's ``fail-fast``.
 
-    :param job: the job; without ``fail-fast`` nothing here does anything
+    :param job: the job; without ``fail-fast`` no leg stops another
     :param ti: the running task instance
+    :param membership: the run's part in its concurrency group: the same looks show that it was cancelled
     """
 
-    def __init__(self, job: JobPlan | None, ti: Any) -> None:
+    def __init__(self, job: JobPlan | None, ti: Any, membership: Membership | None = None) -> None:
         self._ti = ti
+        self._membership = membership if membership is not None and membership.on else None
         strategy = job.get("strategy") if job is not None else None
         self._stages: list[str] = []
         self._teardowns: frozenset[str] = frozenset()
@@ -84,33 +87,42 @@ class FailFast:
         failed = count()
         return bool(failed) and failed > count(self._ti.map_index)
 
+    def _reason_to_stop(self) -> Exception | None:
+        """What a running stage shall end with now; ``None`` while it may go on."""
+        if self.on and self._another_failed():
+            return AirflowSkipException(_REASON)
+        return self._membership.cancelled() if self._membership is not None else None
+
     @contextlib.contextmanager
     def guard(self, cancel: Callable[[], None], *, interrupt: bool = False) -> Iterator[None]:
         """Around the work of a stage.
 
-        :param cancel: stops the work; what it raises then is replaced by the skip
+        :param cancel: stops the work; what it raises then is replaced by the reason
         :param interrupt: also break off the Python code inside, for work that may not heed ``cancel``
         :raises AirflowSkipException: another leg has failed, before or during the work
+        :raises StageFailed: another run of the concurrency group has cancelled this one, during the work
         """
-        if not self.on:
+        if not self.on and self._membership is None:
             yield
             return
-        if self._another_failed():
+        if self.on and self._another_failed():
             self._skip_others(own_leg_started=False)
             raise AirflowSkipException(_REASON)
-        ended, hit = threading.Event(), threading.Event()
+        ended = threading.Event()
+        stopped: Exception | None = None
 
         def watch(break_off: Callable[[], None]) -> None:
+            nonlocal stopped
             while not ended.wait(_POLL):
                 try:
-                    failed = self._another_failed()
+                    stopped = self._reason_to_stop()
                 except Exception as error:  # a look that fails is repeated; it must not end the work
-                    log.warning("fail-fast cannot look at the other legs: %s", error)
+                    log.warning("cannot look whether this stage shall stop: %s", error)
                     continue
-                if failed:
-                    hit.set()
+                if stopped is not None:
                     _stop(cancel)
-                    self._skip_others(own_leg_started=True)
+                    if isinstance(stopped, AirflowSkipException):
+                        self._skip_others(own_leg_started=True)
                     while interrupt and not ended.wait(_PATIENCE):
                         break_off()
                     return
@@ -127,9 +139,10 @@ class FailFast:
                     ended.set()
                     watcher.join(_POLL)
         except (Exception, Interruption):
-            if hit.is_set():
+            if isinstance(stopped, AirflowSkipException):
                 self._mark_begun()
-                raise AirflowSkipException(_REASON) from None
+            if stopped is not None:
+                raise stopped from None
             raise
 
     def announce(self, error: BaseException, will_retry: Callable[[], bool]) -> None:

@@ -1,0 +1,48 @@
+"""The tasks around a workflow with a concurrency group: see ``operators/concurrency.py``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from airflow_stagecoach.document.plan import ConcurrencyPlan, WorkflowPlan
+
+
+def surround(dag: DAG, workflow: WorkflowPlan, concurrency: ConcurrencyPlan) -> None:
+    """Put a setup before all tasks of a DAG, a teardown after them, and the lease beside them.
+
+    Call it when all other tasks are there.
+    """
+    from airflow.sdk import TriggerRule
+
+    from airflow_stagecoach.operators.concurrency import (
+        CONCURRENCY,
+        LEASE,
+        RELEASE,
+        ConcurrencyOperator,
+        LeaseOperator,
+        ReleaseOperator,
+    )
+
+    first = [task for task in dag.tasks if not task.upstream_task_ids]
+    last = [task for task in dag.tasks if not task.downstream_task_ids]
+    teardowns = [task for task in dag.tasks if task.is_teardown and task not in first]
+    enter = ConcurrencyOperator(
+        task_id=CONCURRENCY,
+        task_display_name="concurrency",
+        concurrency=concurrency,
+        params=workflow.get("params"),
+        retries=0,
+    )
+    for task in first:
+        # Until now it had nothing to judge. After a setup Airflow allows this rule only.
+        task.trigger_rule = TriggerRule.ALL_SUCCESS
+    enter >> first
+    # So that Airflow itself settles them where the run was not let in.
+    enter >> [task for task in teardowns if task.trigger_rule == TriggerRule.ALL_DONE_SETUP_SUCCESS]
+    lease = LeaseOperator(task_id=LEASE, task_display_name="lease", retries=0)
+    release = ReleaseOperator(task_id=RELEASE, task_display_name="release", retries=0)
+    enter >> lease
+    last >> release.as_teardown(setups=enter)
