@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import ParamsDict
 
+from airflow_stagecoach.factory._concurrency import surround
 from airflow_stagecoach.factory._graph import Graph
 from airflow_stagecoach.factory._params import airflow_params
 from airflow_stagecoach.factory._schedule import moment, schedule
@@ -65,6 +66,8 @@ def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) 
         arguments |= dag_callbacks(plan)
     with DAG(plan["dag_id"], **arguments) as dag:
         Graph(plan).build()
+        if "concurrency" in plan:
+            surround(dag, plan, plan["concurrency"])
     # Not before: Airflow would copy the params into every task, and check and store them there again.
     dag.params = ParamsDict(airflow_params(plan.get("params")))
     dag.fileloc = fileloc if fileloc is not None else sys._getframe(1).f_code.co_filename

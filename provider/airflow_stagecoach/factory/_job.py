@@ -79,6 +79,11 @@ class JobGroup:
         if self.skip_after_skipped:
             self.rule = "none_failed"
 
+    @property
+    def cleans_up(self) -> bool:
+        """Whether the job has teardown tasks."""
+        return bool(self._teardowns())
+
     def build(self) -> BaseOperator:
         """Make the group's tasks.
 
