@@ -28,7 +28,14 @@ def surround(dag: DAG, workflow: WorkflowPlan, concurrency: ConcurrencyPlan) -> 
 
     first = [task for task in dag.tasks if not task.upstream_task_ids]
     last = [task for task in dag.tasks if not task.downstream_task_ids]
-    teardowns = [task for task in dag.tasks if task.is_teardown and task not in first]
+    # Those of a job with a start of its own are settled by that.
+    teardowns = [
+        task
+        for task in dag.tasks
+        if task.is_teardown
+        and task.trigger_rule == TriggerRule.ALL_DONE_SETUP_SUCCESS
+        and not any(before.is_setup for before in task.upstream_list)
+    ]
     enter = ConcurrencyOperator(
         task_id=CONCURRENCY,
         task_display_name="concurrency",
@@ -41,7 +48,7 @@ def surround(dag: DAG, workflow: WorkflowPlan, concurrency: ConcurrencyPlan) -> 
         task.trigger_rule = TriggerRule.ALL_SUCCESS
     enter >> first
     # So that Airflow itself settles them where the run was not let in.
-    enter >> [task for task in teardowns if task.trigger_rule == TriggerRule.ALL_DONE_SETUP_SUCCESS]
+    enter >> teardowns
     lease = LeaseOperator(task_id=LEASE, task_display_name="lease", retries=0)
     release = ReleaseOperator(task_id=RELEASE, task_display_name="release", retries=0)
     enter >> lease
