@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import (
+    AirflowRescheduleException,
+    AirflowSkipException,
+    AirflowTaskTerminated,
+    AirflowTaskTimeout,
+    DagRunTriggerException,
+    DownstreamTasksSkipped,
+    TaskAwaitingInput,
+    TaskDeferred,
+)
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.operators import _local
+from airflow_stagecoach.operators._attempt import Attempt
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
+from airflow_stagecoach.operators._deadline import Deadline, deadline, is_resumed
 from airflow_stagecoach.operators._fail_fast import FailFast
+from airflow_stagecoach.operators._log import environment as log_environment
+from airflow_stagecoach.operators._log import merged
+from airflow_stagecoach.operators._membership import Membership
 from airflow_stagecoach.operators._references import spec_references
-from airflow_stagecoach.operators._run import ERROR, STARTED, WorkflowRun, is_one_task, work_stages
-from airflow_stagecoach.operators._secrets import Hider
+from airflow_stagecoach.operators._run import WorkflowRun, is_one_task
 from airflow_stagecoach.operators._teardown import is_teardown, require_begun
-from airflow_stagecoach.operators.retry import StageRetryPolicy, retry_arguments
+from airflow_stagecoach.operators._workdir import run_key
+from airflow_stagecoach.operators.retry import Verdict, retry_arguments
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan, StageSpec, WorkflowPlan
+    from airflow_stagecoach.document.plan import JobPlan, LoggingPlan, RunsOnPlan, StageSpec, WorkflowPlan
     from airflow_stagecoach.document.stage import Stage
+    from airflow_stagecoach.engine.contract import StageResult
 
 #: Keys of a spec that are not shown as a rendered field, or are no templates.
 _NOT_RENDERED = frozenset(
     {"kind", "id", "if", "run", "until", "outputs", "stages", "parallel", "match", "retry"}
 )
 
+
+#: Exceptions by which a try does not end: it goes on later, or Airflow goes on with it.
+_UNFINISHED = (TaskDeferred, TaskAwaitingInput, AirflowRescheduleException, DagRunTriggerException)
+
+#: Failures; some are no ``Exception``. What else is raised is none of a stage's business.
+_FAILURES = (Exception, AirflowTaskTimeout, AirflowTaskTerminated, SystemExit)
 
 #: Kinds that the engine does not run -> the operator that does.
 OTHER_KINDS = {
@@ -61,6 +81,24 @@ class StageBaseOperator(BaseOperator):
 
     #: Kinds of stages that this operator runs; ``None``: all that no other operator runs.
     kinds: ClassVar[tuple[str, ...] | None] = None
+
+    # What a try leaves for callbacks and for Airflow's question about a retry:
+    #: The stage's record, once the try has ended.
+    record: dict[str, Any] | None = None
+    #: After a failure, its report.
+    failure_report: dict[str, Any] | None = None
+    #: Of a task that runs several stages: their records by evaluated id.
+    stage_records: dict[str, dict[str, Any]] | None = None
+    #: The failure, and what follows from it.
+    verdict: tuple[BaseException, Verdict] | None = None
+    #: How the engine says that the stage ended.
+    result: StageResult | None = None
+    #: What the place where the work runs calls it.
+    external_id: str | None = None
+    #: Somebody stopped this task from outside.
+    killed = False
+    #: Until when this try may run.
+    deadline = Deadline()
 
     def __init__(
         self,
@@ -133,29 +171,18 @@ class StageBaseOperator(BaseOperator):
         Airflow comes here for plain and for mapped tasks alike.
         """
         self._spec: StageSpec = self.stage
+        self._ti = context["ti"]
         self._jinja_env = jinja_env
         if self.matrix is not None and not isinstance(self.matrix, Mapping):
             self.matrix = self.matrix.resolve(context)  # Airflow's stand-in inside a mapped group
-        self._apply_job_timeout(context)
+        self._limit(context)
         self.stage = self._shown(context)
 
-    def _apply_job_timeout(self, context: Context) -> None:
-        """Shorten this try to what is left of the job's ``timeout``, counted from the leg's first stage.
-
-        A teardown has a job's full time for itself: it also cleans up what ran out of time.
-        """
-        limit = self.job.get("timeout") if self.job is not None else None
+    def _limit(self, context: Context) -> None:
+        """Shorten this try to what is left of the job's ``timeout``."""
         run = self._workflow_run(context)
-        if limit is None or run is None or self.job is None or is_teardown(self.job, self.position):
-            return
-        started = run.started(self.job["id"], self._index(context))
-        first = is_one_task(self.job) or self.job["stages"][self.position] is work_stages(self.job)[0]
-        if started is None and first:  # a task that resumes has told it already
-            started = time.time()
-            context["ti"].xcom_push(key=STARTED, value=started)
-        left = timedelta(seconds=limit if started is None else started + limit - time.time())
-        own = self.execution_timeout
-        self.execution_timeout = left if own is None else min(own, left)
+        self.deadline = deadline(context, self.execution_timeout, self.job, self.position, run)
+        self.execution_timeout = self.deadline.for_worker(resumed=is_resumed(context["ti"]))
 
     def _shown(self, context: Context) -> StageSpec:
         try:
@@ -238,9 +265,6 @@ class StageBaseOperator(BaseOperator):
         :raises AirflowSkipException: its ``if`` is false
         :raises StageFailed: it failed, and has no ``continue-on-error``
         """
-        run = self._workflow_run(context)
-        if run is not None and self.job is not None and is_teardown(self.job, self.position):
-            require_begun(run, self.job["id"], self._index(context))
         if _local.session is None:
             return self._settle(context, self._start)
         leg = self.leg_name if self.matrix else ""
@@ -259,36 +283,82 @@ class StageBaseOperator(BaseOperator):
         """What the kind does. Gives outputs or raises."""
         raise NotImplementedError
 
-    def _settle(self, context: Context, action: Any) -> dict[str, Any]:
-        """Run ``action`` and turn a failure of a ``continue-on-error`` stage into success."""
+    def _settle(self, context: Context, action: Callable[[Context], Any]) -> dict[str, Any]:
+        """Run ``action``, and leave a record of how the try ended.
+
+        A failure of a ``continue-on-error`` stage becomes success.
+        """
+        self.attempt = attempt = Attempt(self, context)
         try:
+            self._begin(context)
             outputs: dict[str, Any] = action(context)
-            return outputs
-        except AirflowSkipException:
+        except _UNFINISHED:
             raise
-        except (Exception, AirflowTaskTimeout) as error:  # the timeout is no Exception
-            if not self._spec.get("continue_on_error"):
-                message = Hider(getattr(self, "_collected", {})).text(str(error) or type(error).__name__)
-                context["ti"].xcom_push(key=ERROR, value=message)
-                self._announce_failure(context, error)
-                raise
-            self.log.warning("The stage failed and continues as its continue-on-error says: %s", error)
-            return {"outcome": "failure"}
+        except AirflowSkipException as exception:
+            skip = exception
+            self._end(context, "skipped", lambda: attempt.skipped(skip))
+            raise
+        except DownstreamTasksSkipped:  # a branch or a short circuit, which has succeeded
+            self._end(context, "success", lambda: attempt.ended("success"))
+            raise
+        except _FAILURES as failure:
+            error: BaseException = failure
+            if self._tolerates(error):
+                self.log.warning("The stage failed and continues as its continue-on-error says: %s", error)
+                self._end(context, "success", lambda: attempt.tolerated(error))
+                return {"outcome": "failure"}
+            self._end(context, "failed", lambda: self._fail(context, attempt, error))
+            raise
+        self._end(context, "success", lambda: attempt.ended("success"))
+        return outputs
+
+    def _tolerates(self, error: BaseException) -> bool:
+        """Whether ``continue-on-error`` makes a failure a success; never one that somebody wanted."""
+        if not self._spec.get("continue_on_error") or self.killed:
+            return False
+        return isinstance(error, (Exception, AirflowTaskTimeout))
+
+    def _begin(self, context: Context) -> None:
+        """Look whether the stage may begin at all: a run works only while it holds its concurrency group.
+
+        :raises AirflowSkipException: a teardown of a leg in which nothing began
+        :raises AirflowTaskTimeout: the job's time is over
+        """
+        run = self._workflow_run(context)
+        if run is not None and self.job is not None and is_teardown(self.job, self.position):
+            require_begun(run, self.job["id"], self._index(context))
+        else:
+            Membership(self.workflow, context).check()
+        left = self.deadline.left()
+        if left is not None and left <= 0 and not is_resumed(context["ti"]):
+            limit = self.job.get("timeout", 0) if self.job is not None else 0
+            raise AirflowTaskTimeout(f"The job's timeout of {limit:g} s was over before this stage began")
+
+    def _fail(self, context: Context, attempt: Attempt, error: BaseException) -> None:
+        verdict = attempt.failed(error)
+        self._fail_fast(context).announce(error, lambda: verdict.retries)
+
+    def _end(self, context: Context, state: str, tell: Callable[[], None]) -> None:
+        """Complete the try and clean up; neither changes how it ended."""
+        attempt = self.attempt
+        for phase, work in (("complete", tell), ("cleanup", lambda: self._clean(context, state))):
+            try:
+                with attempt.phase(phase):
+                    work()
+            except Exception as error:
+                self.log.warning("%s of this try failed: %s", phase.capitalize(), error, exc_info=True)
+        attempt.tell_phases(state)
+
+    def _clean(self, context: Context, state: str) -> None:
+        """Remove what the try leaves behind.
+
+        :param state: success failed skipped
+        """
 
     def _fail_fast(self, context: Context) -> FailFast:
-        return FailFast(self.job, context["ti"])
-
-    def _announce_failure(self, context: Context, error: BaseException) -> None:
-        run = self._workflow_run(context)
-        strategy = self.job.get("strategy") if self.job is not None else None
-        if run is None or self.job is None or strategy is None or not strategy.get("fail_fast"):
-            return
-        policy = self.retry_policy
-
-        def will_retry() -> bool:
-            return not isinstance(policy, StageRetryPolicy) or policy.repeats(error)
-
-        self._fail_fast(context).announce(error, will_retry)
+        if is_teardown(self.job, self.position):
+            return FailFast(self.job, context["ti"])
+        return FailFast(self.job, context["ti"], Membership(self.workflow, context))
 
     def _condition_holds(self, context: Context, contexts: dict[str, Any]) -> None:
         """Check ``if`` for kinds that the engine does not run.
@@ -305,7 +375,26 @@ class StageBaseOperator(BaseOperator):
 
     def _with_env(self, contexts: dict[str, Any]) -> dict[str, Any]:
         """Contexts with ``env``: the worker's, then each layer of the document, then the stage's own."""
-        return {**contexts, "env": environment(contexts, [*self.env, self._spec.get("env") or {}])}
+        layers = [self._own_env(), *self.env, self._spec.get("env") or {}]
+        return {**contexts, "env": environment(contexts, layers)}
+
+    def _own_env(self) -> dict[str, str]:
+        """The lowest layer of the environment: what we tell a stage of itself."""
+        key = run_key(self._ti, self.job).replace("${{", "$${{")
+        return {"JOB_RUN_KEY": key, **log_environment(self.logging_plan)}
+
+    @property
+    def logging_plan(self) -> LoggingPlan:
+        """The stage's ``logging``; of stages that share a task, what suits them all."""
+        if self.job is None:
+            return {}
+        stages = self.job["stages"] if is_one_task(self.job) else [self.job["stages"][self.position]]
+        return merged(stage.get("logging", {}) for stage in stages)
+
+    @property
+    def spec(self) -> StageSpec:
+        """The stage's spec as the plan has it; what ``stage`` shows is filled in while it runs."""
+        return getattr(self, "_spec", self.stage)
 
     def _status(self, context: Context) -> dict[str, bool]:
         """What ``success()`` and ``failure()`` say: how the earlier stages of this leg ended."""

@@ -33,7 +33,7 @@ ALL_STAGES, STAGES = "__stages__", "stages"
 #: XCom of a stage some of whose outputs could not be stored: name -> reason.
 OMITTED = "omitted"
 
-#: XCom of a stage that failed: why, one text.
+#: XCom of a stage that failed: the failure report.
 ERROR = "error"
 
 #: XCom of a leg's first stage where the job has a timeout: when it started, in seconds since the epoch.
@@ -233,8 +233,8 @@ class WorkflowRun:
         if record is not None:
             error = record.get(evaluated_id(stage, self._matrix(job_id, index)), {}).get("error")
             return None if error is None else str(error["message"])
-        value = self._data.output(f"{job_id}.{stage['task_id']}", index, ERROR)
-        return None if value is None else str(value)
+        report = self._data.output(f"{job_id}.{stage['task_id']}", index, ERROR)
+        return str(report["message"]) if isinstance(report, dict) else None
 
     def prefetch(self, job_id: str, count: int) -> None:
         """Read the outputs of all legs with one call a stage, where every leg gave some."""

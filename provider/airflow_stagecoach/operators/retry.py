@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-import random
+import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
 
-from airflow_stagecoach.engine.retry import delay_before, may_retry
+from airflow_stagecoach.engine.classification import Classification, classified
+from airflow_stagecoach.engine.retry import decide, delay_before, jitter_source, rule_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from airflow.sdk import Context
 
     from airflow_stagecoach.document.plan import RetryPlan
     from airflow_stagecoach.engine.contract import Error
+
+log = logging.getLogger(__name__)
+
+#: Entry points by which other packages classify failures.
+CLASSIFIERS = "airflow_stagecoach.classifiers"
+
+#: Key in the task state store: how many retries each rule gave, since which try.
+_COUNTS = "stagecoach_retry_rules"
+
+
+class Verdict(NamedTuple):
+    """What happens after a failed try."""
+
+    decision: RetryDecision
+    retries: bool  # whether there is another try
+    delay: float | None  # seconds until then; None: Airflow's own delay, or no other try
 
 
 class StageRetryPolicy(RetryPolicy):
@@ -33,21 +53,102 @@ class StageRetryPolicy(RetryPolicy):
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """Decide after a failed try. See :class:`airflow.sdk.RetryPolicy`."""
-        if not self.repeats(exception):
-            return RetryDecision.fail("retry: this failure is not to be repeated")
-        number = max(1, try_number - (max_tries - self.plan["max"]))
-        place = (
-            ""
-            if context is None
-            else f"{context['run_id']}/{context['ti'].task_id}/{context['ti'].map_index}"
-        )
-        rng = random.Random(f"{place}/{try_number}")  # noqa: S311  # spreads load, guards nothing
-        return RetryDecision.retry(timedelta(seconds=delay_before(self.plan, number, rng)))
+        """Decide after a failed try. See :class:`airflow.sdk.RetryPolicy`.
 
-    def repeats(self, exception: BaseException) -> bool:
-        """Whether ``on`` and ``never`` let a failure be repeated at all."""
-        return may_retry(self.plan, failure(exception))
+        The operator has asked already, for the failure report: it is told the same.
+        """
+        told = getattr((context or {}).get("task"), "verdict", None)
+        if told is not None and told[0] is exception:
+            decision: RetryDecision = told[1].decision
+            return decision
+        return self.decide(exception, failure(exception), try_number, max_tries, context)
+
+    def decide(
+        self,
+        exception: BaseException,
+        error: Error,
+        try_number: int,
+        max_tries: int,
+        context: Mapping[str, Any] | None = None,
+    ) -> RetryDecision:
+        """Decide; the retries that a rule of the document gave are counted.
+
+        :param exception: handed on to the document's own policy, if it names one
+        :param error: why the try failed, classified
+        :param try_number: of the try that failed
+        :param max_tries: Airflow's, which grows with every clear
+        """
+        plan: Mapping[str, Any] = self.plan
+        number = max(1, try_number - (max_tries - plan["max"]))
+        own = plan.get("policy")
+        used = self._used(try_number - number, error, context)
+        place: tuple[object, ...] = ()
+        if context is not None:
+            ti = context["ti"]
+            place = (ti.dag_id, context["run_id"], ti.task_id, ti.map_index)
+        decision = decide(
+            plan,
+            error,
+            number,
+            rng=jitter_source(*place, try_number),
+            used=used,
+            classifiers=[_leave_to_policy] if own is not None else (),
+        )
+        if not decision.repeat:
+            return RetryDecision.fail(f"No other try: {decision.why}")
+        if decision.rule is not None:
+            self._count(decision.rule, used, try_number - number, context)
+        elif own is not None:
+            return self._ask(own, exception, try_number, max_tries, context)
+        return RetryDecision.retry(timedelta(seconds=decision.delay), f"Another try: {decision.why}")
+
+    def _ask(
+        self,
+        path: str,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Mapping[str, Any] | None,
+    ) -> RetryDecision:
+        """Leave it to the policy that the document names; one that fails leaves it to Airflow."""
+        try:
+            policy = _import(path)(**self.plan.get("with_", {}))
+            answer = policy.evaluate(exception, try_number, max_tries, context)
+        except Exception:
+            log.exception("The retry policy %s failed; Airflow's own rule decides", path)
+            return RetryDecision.default()
+        if not isinstance(answer, RetryDecision):
+            log.error("The retry policy %s gave no RetryDecision; Airflow's own rule decides", path)
+            return RetryDecision.default()
+        return answer
+
+    def _used(self, before: int, error: Error, context: Mapping[str, Any] | None) -> dict[int, int]:
+        """Retries that the matching rule has given in this series; read only when it has a ``max``.
+
+        :param before: tries before this series; tells an old count from one of this series
+        """
+        position = rule_for(self.plan, error)
+        store = None if context is None else context.get("task_state_store")
+        if position is None or store is None or "max" not in self.plan["rules"][position]:
+            return {}
+        try:
+            kept = store.get(_COUNTS)
+        except Exception as reason:
+            log.warning("The retries of a rule cannot be read, it counts from none: %s", reason)
+            return {}
+        if not isinstance(kept, dict) or kept.get("before") != before:
+            return {}
+        return {int(rule): int(count) for rule, count in dict(kept.get("counts") or {}).items()}
+
+    def _count(self, rule: int, used: dict[int, int], before: int, context: Mapping[str, Any] | None) -> None:
+        store = None if context is None else context.get("task_state_store")
+        if store is None or "max" not in self.plan["rules"][rule]:
+            return
+        counts = {**used, rule: used.get(rule, 0) + 1}
+        try:
+            store.set(_COUNTS, {"before": before, "counts": {str(name): n for name, n in counts.items()}})
+        except Exception as reason:
+            log.warning("The retries of a rule cannot be counted: %s", reason)
 
     def serialize(self) -> dict[str, Any]:
         """The document's ``retry``."""
@@ -63,24 +164,88 @@ def retry_arguments(plan: RetryPlan | None) -> dict[str, Any]:
     """Arguments of an operator for a stage's ``retry``.
 
     ``retry_delay`` is the first delay, because Airflow uses it, not the policy,
-    after a worker was killed.
+    after a worker was killed. It has no jitter: the DAG must be the same each
+    time that it is built.
     """
     if plan is None or plan["max"] == 0:
         return {"retries": 0}
     return {
         "retries": plan["max"],
-        "retry_delay": timedelta(seconds=delay_before(plan, 1)),
+        "retry_delay": timedelta(seconds=delay_before({**plan, "jitter": "none"}, 1)),
         "retry_policy": StageRetryPolicy(plan),
     }
 
 
+def judge(task: Any, exception: BaseException, error: Error, context: Mapping[str, Any]) -> Verdict:
+    """What happens after a failed try of a task, by the rules that Airflow then applies.
+
+    :param error: the exception, classified (:func:`failure`)
+    """
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowTaskTerminated
+
+    ti = context["ti"]
+    final = (AirflowFailException, AirflowSensorTimeout, AirflowTaskTerminated)
+    policy = task.retry_policy
+    if ti.try_number > ti.max_tries or isinstance(exception, final):
+        # Not "fail": Airflow counts a failure in its own metrics only where it decides itself.
+        return Verdict(RetryDecision.default(), False, None)
+    if isinstance(policy, StageRetryPolicy):
+        decision = policy.decide(exception, error, ti.try_number, ti.max_tries, context)
+    elif policy is None:
+        decision = RetryDecision.default()
+    else:
+        # Somebody else's policy, in a handwritten DAG: asking it twice could count twice.
+        return Verdict(RetryDecision.default(), True, None)
+    if decision.action is RetryAction.FAIL:
+        return Verdict(decision, False, None)
+    delay = decision.retry_delay
+    if delay is None and not task.retry_exponential_backoff:
+        delay = task.retry_delay
+    return Verdict(decision, True, None if delay is None else delay.total_seconds())
+
+
 def failure(exception: BaseException) -> Error:
-    """An exception in the shape of an engine's error."""
-    error = getattr(exception, "error", None)
-    if error is not None:
-        return cast("Error", error)
-    classes = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(exception).__mro__[:-1]]
-    kind = type(exception).__name__
-    if kind in ("AirflowTaskTimeout", "TaskDeferralTimeout"):
-        kind = "TimedOut"
-    return {"type": kind, "message": str(exception), "classes": classes}
+    """An exception as a classified error of the engine."""
+    from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralTimeout
+
+    from airflow_stagecoach.engine.failures import error_of
+
+    error: Error | None = getattr(exception, "error", None)
+    if not isinstance(error, dict) or "type" not in error:
+        error = error_of(exception)
+        if isinstance(exception, (AirflowTaskTimeout, TaskDeferralTimeout)):
+            error = {"type": "TimedOut", "message": str(exception) or "The try took longer than its timeout"}
+    return classified(error, classifiers())
+
+
+@lru_cache(maxsize=1)
+def classifiers() -> tuple[Callable[[Error], Any], ...]:
+    """Rules that installed packages add to the classification of failures; imported at the first failure."""
+    from importlib.metadata import entry_points
+
+    rules = []
+    for point in entry_points(group=CLASSIFIERS):
+        try:
+            rules.append(point.load())
+        except Exception as reason:
+            log.warning("The classifier %s cannot be loaded: %s", point.value, reason)
+    return tuple(rules)
+
+
+def _leave_to_policy(error: Error) -> Classification | None:
+    """For a document with a policy of its own, which then judges every category."""
+    category = error.get("category")
+    if category is None or category == "cancelled":
+        return None
+    return Classification(category, error.get("reason", ""), "default")
+
+
+def _import(path: str) -> Any:
+    """The class of ``package.module:Class``."""
+    from importlib import import_module
+
+    module, _, name = path.partition(":")
+    class_ = getattr(import_module(module), name)
+    if not (isinstance(class_, type) and issubclass(class_, RetryPolicy)):
+        raise TypeError(f"{path} is no airflow.sdk.RetryPolicy")
+    return class_

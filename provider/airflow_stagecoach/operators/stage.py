@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -12,12 +11,16 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_stagecoach.backends import get_backend
 from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators import _local
+from airflow_stagecoach.operators._attempt import place_of
 from airflow_stagecoach.operators._base import StageBaseOperator
-from airflow_stagecoach.operators._names import folder_name
+from airflow_stagecoach.operators._log import LEVELS, StageLog, default_folder, logger_of
 from airflow_stagecoach.operators._run import OMITTED, is_one_task
 from airflow_stagecoach.operators._secrets import Hider
+from airflow_stagecoach.operators._workdir import removes, runs_after_failure, workdir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import Context
 
     from airflow_stagecoach.backends.base import Backend
@@ -36,23 +39,19 @@ class StageOperator(StageBaseOperator):
     def _start(self, context: Context) -> dict[str, Any]:
         with self._fail_fast(context).guard(self._cancel):
             result = self._run_unit(context)
-            (stage,) = result["stages"].values()
-            return _outputs(context["ti"], stage)
+            (self.result,) = result["stages"].values()
+            return _outputs(context["ti"], self.result)
 
     def _run_unit(self, context: Context) -> Result:
         """Run the unit on the backend; secret values are hidden in what comes back."""
-        unit = self._unit(context)
-        hider = Hider(unit["contexts"])
-        runs_on = self.runs_on or {"type": "local"}
-        self._backend = get_backend(runs_on["type"], runs_on.get("with_"))
-        result: Result = hider.value(self._backend.run(unit, make_hooks(self, context, hider)))
-        if result["state"] == "success" and self._is_last():
-            shutil.rmtree(str(unit["workdir"]), ignore_errors=True)
+        with self.attempt.phase("prepare"):
+            unit = self._unit(context)
+            hider = Hider(unit["contexts"])
+            runs_on = self.runs_on or {"type": "local"}
+            self._backend = get_backend(runs_on["type"], runs_on.get("with_"))
+        with self.attempt.phase("execute"), closing(self._log_of(context, hider)) as log:
+            result: Result = hider.value(self._backend.run(unit, make_hooks(context, hider, log.line)))
         return result
-
-    def _is_last(self) -> bool:
-        """Whether no later stage of the leg uses its scratch folder."""
-        return self.job is None or is_one_task(self.job) or self.position == len(self.job["stages"]) - 1
 
     def _cancel(self) -> None:
         if self._backend is not None:
@@ -61,27 +60,14 @@ class StageOperator(StageBaseOperator):
     def _unit(self, context: Context) -> Unit:
         return {
             "stages": [self._rendered_spec(context)],
-            "env": [self._render_jinja(layer, context) for layer in self.env],
+            "env": [self._own_env(), *(self._render_jinja(layer, context) for layer in self.env)],
             "contexts": self._collect(context),
             "status": self._status(context),
             "attempt": context["ti"].try_number,
             "document_dir": self.document_dir,
-            "workdir": self._workdir(context),
+            "workdir": workdir(context["ti"], self.job),
             "modules": self._modules(),
         }
-
-    def _workdir(self, context: Context) -> str:
-        """The scratch folder of this leg on this worker."""
-        from airflow.sdk.configuration import conf
-
-        ti = context["ti"]
-        base = conf.get("stagecoach", "work_folder", fallback="") or os.path.join(
-            tempfile.gettempdir(), f"stagecoach-{os.getuid()}"
-        )
-        parts = [ti.dag_id, ti.run_id, self.job["id"] if self.job else ti.task_id]
-        if ti.map_index is not None and ti.map_index >= 0:
-            parts.append(str(ti.map_index))
-        return os.path.join(base, *map(folder_name, parts))
 
     def _modules(self) -> Modules:
         """Where ``uses:`` looks for functions: beside the document, the dags folder, configured packages."""
@@ -94,26 +80,60 @@ class StageOperator(StageBaseOperator):
             "packages": [name.strip() for name in packages.split(",") if name.strip()],
         }
 
+    def _log_of(self, context: Context, hider: Hider) -> StageLog:
+        """The log of this try, as the stage's ``logging`` wants it."""
+        plan = self.logging_plan
+        logger = logger_of(self, plan)
+
+        def write(text: str, level: str) -> None:
+            if _local.session is not None:
+                _local.session.write(text, level)
+            else:
+                logger.log(LEVELS.get(level, LEVELS["info"]), "%s", text)
+
+        folder = default_folder() if "file" in plan else ""
+        return StageLog(plan, place_of(self, context), write, folder, hider.masked)
+
+    def _clean(self, context: Context, state: str) -> None:
+        """Remove the leg's scratch folder, if this is its last stage and the job's ``cleanup`` wants it."""
+        retries = self.verdict is not None and self.verdict[1].retries
+        failed = state == "failed" or (self.record or {}).get("outcome") == "cancelled"
+        failed = failed or self._failed_before(context)
+        if removes(self.job, self.position, leg_failed=failed, final=not (state == "failed" and retries)):
+            shutil.rmtree(workdir(context["ti"], self.job), ignore_errors=True)
+
+    def _failed_before(self, context: Context) -> bool:
+        """Whether a stage of the leg failed before this one, which ran all the same."""
+        job, run = self.job, self._workflow_run(context)
+        if job is None or run is None or is_one_task(job):
+            return False
+        if not runs_after_failure(job["stages"][self.position]):
+            return False
+        index = self._index(context)
+        others = [stage for place, stage in enumerate(job["stages"]) if place != self.position]
+        return any(
+            run.stage_state(job["id"], stage, index) in ("failed", "upstream_failed") for stage in others
+        )
+
     def on_kill(self) -> None:
         """Stop what runs: the task was cleared, marked, timed out or its worker shuts down."""
+        self.killed = True
         self._cancel()
 
 
-def make_hooks(operator: StageBaseOperator, context: Context, hider: Hider) -> Hooks:
-    """What a unit asks of its surroundings: the task's log, and workflows to trigger."""
+def make_hooks(context: Context, hider: Hider, line: Callable[[str, str], None]) -> Hooks:
+    """What a unit asks of its surroundings: the task's log, and workflows to trigger.
+
+    :param line: writes one line of the stage's log
+    """
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.operators._trigger_run import run_workflow
 
     # Taken now: a branch may ask while a workflow of another branch runs.
     level = _local.session.level if _local.session is not None else 0
-    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
     def log(text: str, level: str = "info") -> None:
-        text = hider.text(text)
-        if _local.session is not None:
-            _local.session.write(text, level)
-            return
-        operator.log.log(levels.get(level, 20), "%s", text)
+        line(hider.text(text), level)
 
     def trigger(dag_id: str, params: dict[str, Any], path: str) -> dict[str, Any]:
         return run_workflow(context, dag_id, params, path, level)

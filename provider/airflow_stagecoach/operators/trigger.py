@@ -34,23 +34,24 @@ class TriggerStageOperator(StageBaseOperator):
     kinds: ClassVar[tuple[str, ...] | None] = ("trigger",)
 
     def _start(self, context: Context) -> dict[str, Any]:
-        contexts = self._collect(context)
-        self._condition_holds(context, contexts)
-        spec = self._rendered_spec(context)
-        values = self._with_env(contexts)
-        dag_id = str(expressions.render(spec["trigger"], values))
-        params = expressions.render(spec.get("params", {}), values)
+        with self.attempt.phase("prepare"):
+            contexts = self._collect(context)
+            self._condition_holds(context, contexts)
+            spec = self._rendered_spec(context)
+            values = self._with_env(contexts)
+            dag_id = str(expressions.render(spec["trigger"], values))
+            params = expressions.render(spec.get("params", {}), values)
         if _local.session is not None:
             level = _local.session.level
-            return self._finish(context, _trigger_run.run_workflow(context, dag_id, params, "", level))
+            with self.attempt.phase("execute"):
+                child = _trigger_run.run_workflow(context, dag_id, params, "", level)
+            return self._finish(context, child)
         fail_fast = self._fail_fast(context)
         cancelled = threading.Event()
         # Only the wait is stopped: the child goes on.
-        with fail_fast.guard(cancelled.set):
-            run_id = _trigger_run.start(context, dag_id, params)
+        with fail_fast.guard(cancelled.set), self.attempt.phase("execute"):
+            run_id = self.external_id = _trigger_run.start(context, dag_id, params)
             self.log.info("Run %s of %s started", run_id, dag_id)
-            limit = self.execution_timeout
-            deadline = None if limit is None else time.time() + limit.total_seconds()
             until = time.monotonic() + _WAIT_IN_WORKER
             while time.monotonic() < until:
                 state = _trigger_run._run_state(dag_id, run_id)
@@ -60,8 +61,9 @@ class TriggerStageOperator(StageBaseOperator):
                     raise StageFailed("The stage was cancelled")
         from airflow_stagecoach.triggers.dag_run import DagRunTrigger
 
+        wait = DagRunTrigger(dag_id=dag_id, run_id=run_id, deadline=self.deadline.moment)
         self.defer(
-            trigger=fail_fast.watched(DagRunTrigger(dag_id=dag_id, run_id=run_id, deadline=deadline)),
+            trigger=fail_fast.watched(wait),
             method_name="resume",
             kwargs={"dag_id": dag_id, "run_id": run_id, "params": params},
         )
@@ -70,14 +72,15 @@ class TriggerStageOperator(StageBaseOperator):
     def resume(
         self, context: Context, event: dict[str, Any], dag_id: str, run_id: str, params: dict[str, Any]
     ) -> dict[str, Any]:
-        """Go on when the child has ended or the stage's time is up."""
+        """Go on when the child has ended or the time is up."""
+        self.external_id = run_id
 
         def finish(context: Context) -> dict[str, Any]:
             if event.get("timeout"):
                 raise AirflowTaskTimeout(f"{dag_id!r} did not end within the stage's timeout; it still runs")
-            return self._finish(
-                context, _trigger_run.collect(context, dag_id, run_id, params, event["state"])
-            )
+            with self.attempt.phase("execute"):
+                child = _trigger_run.collect(context, dag_id, run_id, params, event["state"])
+            return self._finish(context, child)
 
         return self._settle(context, finish)
 

@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowTaskTimeout,
+    TaskDeferralTimeout,
     TaskDeferred,
 )
 
@@ -58,8 +59,9 @@ class OperatorStageOperator(StageBaseOperator):
     _inner: BaseOperator | None = None
 
     def _start(self, context: Context) -> dict[str, Any]:
-        self._condition_holds(context, self._collect(context))
-        inner = self._build(context)
+        with self.attempt.phase("prepare"):
+            self._condition_holds(context, self._collect(context))
+            inner = self._build(context)
         return self._call(context, lambda: inner.execute(context))
 
     def resume_execution(
@@ -68,13 +70,20 @@ class OperatorStageOperator(StageBaseOperator):
         """Go on after deferring or after a person's answer: build the inner operator again, and resume it."""
 
         def resume(context: Context) -> dict[str, Any]:
-            inner = self._build(context)
-            return self._call(context, lambda: inner.resume_execution(next_method, next_kwargs, context))
+            with self.attempt.phase("prepare"):
+                inner = self._build(context)
+            try:
+                return self._call(context, lambda: inner.resume_execution(next_method, next_kwargs, context))
+            except TaskDeferralTimeout:
+                # Airflow stops the trigger and nothing else.
+                inner.on_kill()
+                raise
 
         return self._settle(context, resume)
 
     def on_kill(self) -> None:
         """Hand the stop on to the inner operator."""
+        self.killed = True
         if self._inner is not None:
             self._inner.on_kill()
 
@@ -124,15 +133,15 @@ class OperatorStageOperator(StageBaseOperator):
             copied = contextvars.copy_context()
             # The safeguard lets a task run only its own execute().
             copied.run(ExecutorSafeguard.tracker.set, inner)
-            with fail_fast.guard(self.on_kill, interrupt=True):
+            with fail_fast.guard(self.on_kill, interrupt=True), self.attempt.phase("execute"):
                 value = copied.run(action)
         except TaskDeferred as deferral:
             deferral.trigger = fail_fast.watched(deferral.trigger)
-            deferral.timeout = self._shorter(deferral.timeout, ti.start_date)
+            deferral.timeout = self._shorter(deferral.timeout)
             raise
         except AirflowRescheduleException as again:
             wait = again.reschedule_date - datetime.now(timezone.utc)
-            again.reschedule_date += self._shorter(wait, _first_start(ti)) - wait
+            again.reschedule_date += self._shorter(wait) - wait
             raise
         finally:
             context["task"] = ti.task = outer
@@ -141,17 +150,18 @@ class OperatorStageOperator(StageBaseOperator):
         hidden: dict[str, Any] = Hider(contexts).value(outputs)
         return hidden
 
-    def _shorter(self, wait: timedelta | None, started: datetime) -> Any:
+    def _shorter(self, wait: timedelta | None) -> Any:
         """How long the try may wait without its worker: Airflow does not count that time.
 
         :param wait: what the inner operator asks for, ``None`` for any time
         :raises AirflowTaskTimeout: the time is over
         """
-        if self.execution_timeout is None:
+        seconds = self.deadline.left()
+        if seconds is None:
             return wait
-        left = started + self.execution_timeout - datetime.now(timezone.utc)
-        if left <= timedelta(0):
-            raise AirflowTaskTimeout(f"The try took longer than {self.execution_timeout}")
+        if seconds <= 0:
+            raise AirflowTaskTimeout("The try took longer than its timeout, or the job's")
+        left = timedelta(seconds=seconds)
         return left if wait is None else min(wait, left)
 
     def _raw_outputs(self, value: Any) -> dict[str, Any]:
@@ -160,16 +170,6 @@ class OperatorStageOperator(StageBaseOperator):
         if isinstance(value, dict):
             outputs |= {str(name): item for name, item in value.items()}
         return outputs
-
-
-def _first_start(ti: Any) -> datetime:
-    """When this try started first, however often it was rescheduled since."""
-    from airflow.sdk.execution_time.comms import GetTaskRescheduleStartDate
-    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
-
-    answer = SUPERVISOR_COMMS.send(GetTaskRescheduleStartDate(ti_id=ti.id, try_number=ti.try_number))
-    started: datetime = getattr(answer, "start_date", None) or ti.start_date
-    return started
 
 
 def _has_expression(value: Any) -> bool:
@@ -211,7 +211,7 @@ class ApprovalStageOperator(OperatorStageOperator):
         arguments: dict[str, Any] = {
             "subject": given["subject"],
             "body": given.get("body"),
-            "response_timeout": self.response_timeout,
+            "response_timeout": self._shorter(self.response_timeout),
         }
         if "default" in given:
             arguments["defaults"] = (

@@ -1,0 +1,249 @@
+"""One try of a stage's task: its phases, its record, and what is told of a failure.
+
+Nothing here changes how the task ends: what cannot be stored or sent is a
+warning in its log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach import expressions
+from airflow_stagecoach.operators import _fail_fast, _metrics
+from airflow_stagecoach.operators._record import Place, failure_report, stage_record
+from airflow_stagecoach.operators._run import BEGAN, ERROR, RECORD
+from airflow_stagecoach.operators._secrets import Hider
+from airflow_stagecoach.operators.retry import Verdict, failure, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow.sdk import Context
+
+    from airflow_stagecoach.engine.contract import Error
+    from airflow_stagecoach.operators._base import StageBaseOperator
+
+#: Phases of a try, in their order. Loading and checking the document come before.
+PHASES = ("prepare", "execute", "complete", "cleanup")
+
+
+class Attempt:
+    """One try, from its start or from where it resumes.
+
+    :param operator: runs the stage
+    :param context: Airflow's
+    """
+
+    def __init__(self, operator: StageBaseOperator, context: Context) -> None:
+        self._operator = operator
+        self._context = context
+        self._began = datetime.now(timezone.utc)
+        self._phases: dict[str, tuple[str, float]] = {}
+
+    # -- phases -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Around a phase: how long it took, and whether it went well."""
+        start = time.monotonic()
+        status = "failed"
+        try:
+            yield
+            status = "success"
+        finally:
+            earlier = self._phases.get(name, ("", 0.0))[1]
+            self._phases[name] = (status, earlier + time.monotonic() - start)
+
+    def tell_phases(self, state: str) -> None:
+        """One structured line per phase, folded away in the log.
+
+        :param state: how the stage ended; that is the status of ``execute``
+        """
+        log, job, stage = self._operator.log, self._job_id(), self._stage_id()
+        log.info("::group::Phases of this try")
+        for name in PHASES:
+            status, seconds = self._phases.get(name, ("none", 0.0))
+            if name == "execute" and name in self._phases:
+                status = state
+            log.info(
+                "phase=%s job=%s stage=%s status=%s duration_ms=%d", name, job, stage, status, seconds * 1000
+            )
+        log.info("::endgroup::")
+
+    # -- ends -------------------------------------------------------------------------------
+
+    def ended(self, state: str, error: Error | None = None, *, outcome: str | None = None) -> None:
+        """Leave the record of a try that did not fail, or whose failure is tolerated.
+
+        :param state: success or skipped
+        :param error: classified; why it was skipped, or what was tolerated
+        :param outcome: where it differs from the state
+        """
+        told = self._told(state, outcome or state, error)
+        self._leave(told)
+
+    def skipped(self, exception: BaseException) -> None:
+        """Leave the record of a skipped stage: by its ``if``, its code, or by ``fail-fast``."""
+        message = str(exception)
+        if message == _fail_fast._REASON:
+            if "execute" in self._phases:
+                # Teardowns look for it: to Airflow this stage is skipped like one that never began.
+                self._push(BEGAN, True)
+            error: Error = {
+                "type": "Cancelled",
+                "message": message,
+                "category": "cancelled",
+                "reason": "fail-fast",
+            }
+            self.ended("skipped", error, outcome="cancelled")
+        else:
+            self.ended("skipped", {"type": "Skipped", "message": message, "reason": "skipped"})
+
+    def failed(self, exception: BaseException) -> Verdict:
+        """Judge a failed try and tell of it.
+
+        :return: what happens next
+        """
+        error = self._failure(exception)
+        operator, context = self._operator, self._context
+        verdict = judge(operator, exception, error, context)
+        operator.verdict = (exception, verdict)
+        place = self._place()
+        report = failure_report(
+            place,
+            error,
+            retries=verdict.retries,
+            delay=verdict.delay,
+            external_id=operator.external_id,
+        )
+        report = self._hidden(report)
+        operator.failure_report = report
+        self._push(ERROR, report)
+        outcome = "cancelled" if error.get("category") == "cancelled" else "failure"
+        self._leave(self._told("failed", outcome, error), will_retry=verdict.retries)
+        operator.log.error("Failure report: %s", json.dumps(report, ensure_ascii=False, default=str))
+        return verdict
+
+    def tolerated(self, exception: BaseException) -> None:
+        """Leave the record of a failure that ``continue-on-error`` turns into success."""
+        self.ended("success", self._failure(exception), outcome="failure")
+
+    # -- what is told -----------------------------------------------------------------------
+
+    def _failure(self, exception: BaseException) -> Error:
+        error = failure(exception)
+        if error.get("category") == "cancelled" and self._operator.killed and self._is_still_running():
+            # Nobody wanted it to stop: its worker does, and Airflow goes on with the next try.
+            error = {**error, "category": "system", "reason": "worker-stopped"}
+        return error
+
+    def _is_still_running(self) -> bool:
+        """Whether Airflow believes that this task runs: then it was no person who stopped it."""
+        ti = self._context["ti"]
+        try:
+            found = ti.get_task_states(
+                dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+            )
+        except Exception as error:
+            self._operator.log.debug("The task's state cannot be read: %s", error)
+            return False
+        states = set((found.get(ti.run_id) or {}).values())
+        return states == {"running"}
+
+    def _told(self, state: str, outcome: str, error: Error | None) -> dict[str, Any]:
+        """A stage result, from the engine where it ran the stage."""
+        outcomes = {"success": "success", "skipped": "skipped", "failed": "failure"}
+        result: Mapping[str, Any] | None = self._operator.result
+        if result is not None:
+            return {
+                **result,
+                "state": state,
+                "outcome": result["outcome"] if error is None else outcomes.get(outcome, outcome),
+                "error": error or result.get("error"),
+            }
+        start = self._context["ti"].start_date or self._began
+        return {
+            "state": state,
+            "outcome": outcomes.get(outcome, outcome),
+            "error": error,
+            "start": start.isoformat(),
+            "end": datetime.now(timezone.utc).isoformat(),
+            "external_id": self._operator.external_id,
+        }
+
+    def _leave(self, result: Mapping[str, Any], *, will_retry: bool = False) -> None:
+        try:
+            record = self._hidden(stage_record(self._place(), result))
+        except Exception as error:
+            self._operator.log.warning("The record of this try cannot be made: %s", error)
+            return
+        self._operator.record = record
+        self._push(RECORD, record)
+        for each in (self._operator.stage_records or {"": record}).values():
+            _metrics.emit(each, will_retry=will_retry)
+
+    def _push(self, key: str, value: Any) -> None:
+        try:
+            self._context["ti"].xcom_push(key=key, value=value)
+        except Exception as error:
+            self._operator.log.warning("The %s of this try cannot be stored: %s", key, error)
+
+    def _hidden(self, value: dict[str, Any]) -> dict[str, Any]:
+        hidden: dict[str, Any] = Hider(getattr(self._operator, "_collected", {})).value(value)
+        return hidden
+
+    # -- where ------------------------------------------------------------------------------
+
+    def _place(self) -> Place:
+        return place_of(self._operator, self._context)
+
+    def _job_id(self) -> str:
+        return self._operator.job["id"] if self._operator.job is not None else "-"
+
+    def _stage_id(self) -> str:
+        return stage_id(self._operator) or "-"
+
+
+def place_of(operator: StageBaseOperator, context: Mapping[str, Any]) -> Place:
+    """Where a try takes place."""
+    ti = context["ti"]
+    job, spec = operator.job, operator.spec
+    matrix = operator.matrix if isinstance(operator.matrix, dict) else {}
+    retries = int(operator.retries or 0)
+    return Place(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        try_number=ti.try_number,
+        map_index=ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None,
+        job=job["id"] if job is not None else None,
+        stage=None if spec["kind"] == "job" else stage_id(operator),
+        name=_text(spec.get("name"), matrix),
+        kind=spec["kind"],
+        backend=(operator.runs_on or {"type": "local"})["type"],
+        matrix=matrix,
+        tries=max(1, ti.try_number - (ti.max_tries - retries)),
+        max_tries=retries + 1,
+        log_url=getattr(ti, "log_url", None),
+        hostname=getattr(ti, "hostname", None),
+    )
+
+
+def stage_id(operator: StageBaseOperator) -> str | None:
+    """The stage's id as it is in this leg."""
+    matrix = operator.matrix if isinstance(operator.matrix, dict) else {}
+    return _text(operator.spec.get("id"), matrix)
+
+
+def _text(template: Any, matrix: Mapping[str, Any]) -> str | None:
+    """A name or an id, which may hold expressions over ``matrix``; as written where it holds others."""
+    if template is None:
+        return None
+    try:
+        return str(expressions.render(template, {"matrix": matrix}))
+    except expressions.ExpressionError:
+        return str(template)
