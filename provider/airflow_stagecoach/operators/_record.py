@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+# The names of the XComs that hold them.
+from airflow_stagecoach.operators._run import ERROR as ERROR
+from airflow_stagecoach.operators._run import RECORD as RECORD
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
