@@ -85,9 +85,7 @@ class DockerBackend(RemoteBackend):
     capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "volumes", "image"})
     Config: ClassVar[Any] = DockerConfig
 
-    def __init__(self, config: dict[str, Any] | None = None) -> None:
-        super().__init__(config)
-        self.settings = DockerConfig.model_validate(config or {})
+    settings: DockerConfig
 
     @cached_property
     def client(self) -> APIClient:
@@ -146,7 +144,7 @@ class DockerBackend(RemoteBackend):
         try:
             archive = pack_unit(
                 work.unit,
-                workdir=self.settings.working_dir or f"{FOLDER}/work",
+                workdir=self.settings.working_dir,
                 ship=self.settings.ship,
             )
             self._put(container, archive)

@@ -20,9 +20,8 @@ from glob import escape, glob
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_stagecoach.backends.remote import RemoteBackend
+from airflow_stagecoach.backends.shipment import unpack_unit
 from airflow_stagecoach.backends.work import Handle, Lines, Status
-from airflow_stagecoach.engine import pack
-from airflow_stagecoach.engine.transport import dump
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,10 +54,7 @@ class EmulatedBackend(RemoteBackend):
         os.makedirs(self._base, mode=0o700, exist_ok=True)
         folder = os.path.join(self._base, work.name)
         os.mkdir(folder, 0o700)  # fails when this try was started before
-        unit = {**work.unit, "workdir": os.path.join(folder, "work")}
-        for name, data in (("stagecoach.pyz", pack.build()), ("unit.json", dump(unit).encode())):
-            with open(os.path.join(folder, name), "xb") as file:
-                file.write(data)
+        unpack_unit(work.unit, folder)
         process = subprocess.Popen(  # noqa: S603  # our own engine, by the interpreter that runs this
             ["/bin/sh", "-c", _SCRIPT, sys.executable],
             cwd=folder,

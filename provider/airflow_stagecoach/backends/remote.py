@@ -18,7 +18,7 @@ from airflow_stagecoach.backends.work import Handle, Lines, Status, Work, failed
 from airflow_stagecoach.engine.transport import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Error, Result, Unit
@@ -40,6 +40,57 @@ class StillRunning(Exception):  # not an error: the work goes on, whoever follow
         self.position = position
 
 
+class BackendConfigError(ValueError):
+    """What stands under ``runs-on: {with: ...}`` does not fit the backend.
+
+    ``problems`` are pairs of a path and what is wrong there; no value is in them.
+    """
+
+    def __init__(self, type_: str, problems: list[tuple[tuple[str | int, ...], str]]) -> None:
+        self.problems = problems
+        texts = (".".join(map(str, (*path, ""))).rstrip(".") + f": {text}" for path, text in problems)
+        super().__init__(f"runs-on {type_}: {'; '.join(texts)}")
+
+
+def check_config(backend: type[RemoteBackend], config: Mapping[str, Any]) -> Any:
+    """The settings of a backend from what a document says.
+
+    :raises BackendConfigError: they do not fit; the texts hold no value
+    """
+    from pydantic import ValidationError
+
+    try:
+        return backend.Config.model_validate(config)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        values = sorted(filter(None, map(str, _leaves(config))), key=len, reverse=True)
+        problems = [(tuple(one["loc"]), _in_words(one["type"], one["msg"], values)) for one in found]
+        raise BackendConfigError(backend.type, problems) from None
+
+
+def _in_words(kind: str, message: str, values: list[str]) -> str:
+    """What pydantic says, in words for the author of a document, without any value of the document."""
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return "is no setting of this backend"
+    for value in values:
+        if len(value) > 2:
+            message = message.replace(value, "***")
+    return message[:1].lower() + message[1:]
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
 class RemoteBackend(Backend):
     """Runs work somewhere else.
 
@@ -48,13 +99,14 @@ class RemoteBackend(Backend):
     with the same effect.
 
     :param config: what stands under ``runs-on: {with: ...}``, evaluated
+    :raises BackendConfigError: it does not fit the model
     """
 
     #: What it can do beyond running a unit: ``gpu``, ``volumes``, ``services``, ``image``.
     capabilities: ClassVar[frozenset[str]] = frozenset()
 
-    #: The pydantic model of ``with``.
-    Config: ClassVar[Any]
+    #: The pydantic model of ``with``, which becomes :attr:`settings`.
+    Config: ClassVar[Any] = None
 
     #: Seconds between two looks at work that runs for a while; the first ones follow each other faster.
     interval: ClassVar[float] = 1.0
@@ -64,6 +116,7 @@ class RemoteBackend(Backend):
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         super().__init__(config)
+        self.settings: Any = None if self.Config is None else check_config(type(self), self.config)
         self._stopped = threading.Event()
 
     # -- what a backend writes --------------------------------------------------------------

@@ -34,6 +34,8 @@ COMMAND = [
     f'echo "This image has no Python 3.8 or newer, which the stages of this job need" >&2; exit 126',
 ]
 
+_FOLDERS = ("document", "work")
+
 #: Files of a user that travel with one unit, together, in bytes.
 LARGEST = 50 * 1024 * 1024
 
@@ -42,27 +44,63 @@ class ShipmentError(ValueError):
     """Something that a unit needs cannot travel."""
 
 
-def pack_unit(unit: Unit, *, workdir: str, ship: Iterable[str] = ()) -> bytes:
-    """A tar archive to be unpacked in :data:`FOLDER`.
+def pack_unit(
+    unit: Unit, *, folder: str = FOLDER, workdir: str | None = None, ship: Iterable[str] = ()
+) -> bytes:
+    """A tar archive to be unpacked in a folder of the place where the unit runs.
 
     :param unit: its ``document_dir`` is a folder of this machine
-    :param workdir: the scratch folder there
+    :param folder: where the archive will be unpacked
+    :param workdir: the scratch folder there, ``work`` in that folder if absent
     :param ship: patterns of files relative to the document's folder that travel too, ``**`` included
     :raises ShipmentError: no such file, outside of the folder, or too much
     """
-    files = _files(unit, list(ship))
-    there = f"{FOLDER}/document"
-    modules = {**(unit.get("modules") or {}), "paths": [there]}
-    travelling = {**unit, "workdir": workdir, "document_dir": there, "modules": modules}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for folder in ("document", "work"):
-            _add_folder(archive, folder)
-        _add(archive, "stagecoach.pyz", pack.build())
-        _add(archive, "unit.json", dump(travelling).encode("utf-8"), mode=0o644)
-        for name, path in sorted(files.items()):
-            archive.add(path, f"document/{name}", recursive=False, filter=_anonymous)
+        for name in _FOLDERS:
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE
+            # Any user of the image may write there: the stages run as whom the image says.
+            info.mode = 0o1777
+            archive.addfile(info)
+        for name, data in _contents(unit, folder, workdir, list(ship)):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            info.mode = 0o755 if name.endswith(".sh") else 0o644
+            archive.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def unpack_unit(unit: Unit, folder: str | os.PathLike[str], *, ship: Iterable[str] = ()) -> None:
+    """Put all that travels into a folder of this machine.
+
+    :param folder: exists; nobody else can read it, for secrets are in what travels
+    :raises ShipmentError: see :func:`pack_unit`
+    """
+    folder = os.path.abspath(folder)
+    for name in _FOLDERS:
+        os.makedirs(os.path.join(folder, name), exist_ok=True)
+    for name, data in _contents(unit, folder, None, list(ship)):
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+
+
+def _contents(unit: Unit, folder: str, workdir: str | None, ship: list[str]) -> Iterator[tuple[str, bytes]]:
+    files = _files(unit, ship)
+    there = f"{folder}/document"
+    travelling = {
+        **unit,
+        "workdir": workdir or f"{folder}/work",
+        "document_dir": there,
+        "modules": {**(unit.get("modules") or {}), "paths": [there]},
+    }
+    yield "stagecoach.pyz", pack.build()
+    yield "unit.json", dump(travelling).encode("utf-8")
+    for name, path in sorted(files.items()):
+        with open(path, "rb") as file:
+            yield f"document/{name}", file.read()
 
 
 def _files(unit: Unit, patterns: list[str]) -> dict[str, str]:
@@ -126,24 +164,3 @@ def _module_files(folder: str, path: str) -> Iterator[tuple[str, str]]:
                     file = os.path.join(place, name)
                     yield os.path.relpath(file, folder), file
             return
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    info.mode = mode
-    archive.addfile(info, io.BytesIO(data))
-
-
-def _add_folder(archive: tarfile.TarFile, name: str) -> None:
-    info = tarfile.TarInfo(name)
-    info.type = tarfile.DIRTYPE
-    # Any user of the image may write there: the stages run as whom the image says.
-    info.mode = 0o1777
-    archive.addfile(info)
-
-
-def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    info.uid = info.gid = 0
-    info.uname = info.gname = ""
-    return info
