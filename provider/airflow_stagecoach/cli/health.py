@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 #: Airflow's names of its parts -> ours. Without a scheduler nothing goes on at all.
 _COMPONENTS = {"SchedulerJob": "scheduler", "TriggererJob": "triggerer", "DagProcessorJob": "dag-processor"}
 
-#: What the variables of held concurrency groups begin with.
-_GROUP_PREFIX = "stagecoach.concurrency/"
+#: What the variables of concurrency groups begin with; see :mod:`airflow_stagecoach.triggers._group_store`.
+_GROUP_PREFIX = "stagecoach/concurrency/group/"
 
 
 def read_health() -> dict[str, Any]:
@@ -153,14 +154,27 @@ def _read_states(session: Session, dags: set[str]) -> tuple[dict[str, int], dict
 
 
 def _read_groups(session: Session) -> list[dict[str, Any]]:
-    """Concurrency groups that a run holds."""
+    """Concurrency groups with the runs that hold them and that wait for them."""
     from airflow.models.variable import Variable
     from sqlalchemy import select
 
     rows = session.scalars(
         select(Variable).where(Variable.key.startswith(_GROUP_PREFIX, autoescape=True)).order_by(Variable.key)
     )
-    return [{"group": row.key[len(_GROUP_PREFIX) :], "holder": row.val} for row in rows]
+    groups: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        try:
+            owner = json.loads(row.get_val() or "")
+            run = {"dag_id": owner["dag_id"], "run_id": owner["run_id"]}
+            group = groups.setdefault(owner["group"], {"group": owner["group"], "held": [], "waiting": []})
+        except (ValueError, KeyError, TypeError):
+            continue  # made by hand, or with another Fernet key
+        mark = row.key.rpartition("/")[2]
+        if mark in group and run not in group[mark]:
+            group[mark].append(run)
+    for group in groups.values():
+        group["waiting"] = [run for run in group["waiting"] if run not in group["held"]]
+    return list(groups.values())
 
 
 def _read_import_errors(session: Session) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ a thousand legs is read in about a second.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_stagecoach.document.sniff import is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from sqlalchemy.engine import URL
     from sqlalchemy.orm import Session
@@ -123,6 +125,29 @@ def nearest(word: str, words: Iterable[str], what: str) -> str:
         return f"there is no {what} at all"
     shown = ", ".join(words[:10]) + (f" and {len(words) - 10} more" if len(words) > 10 else "")
     return f"there is: {shown}"
+
+
+def plans_of(source: str, file: str) -> list[WorkflowPlan]:
+    """The workflows of a document that Airflow has taken; backends and sizes are not checked again."""
+    from airflow_stagecoach import document
+
+    return list(document.load(source.encode(), file, backends=_AnyBackend(), max_legs=sys.maxsize).plans)
+
+
+class _AnyBackend(Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]):
+    """Every backend, with any settings."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return dict
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1  # or it would count as none given
 
 
 # -- runs -----------------------------------------------------------------------------------
@@ -344,8 +369,6 @@ def _plan(session: Session, facts: RunFacts, version_id: Any) -> WorkflowPlan:
     from airflow.models.dagcode import DagCode
     from sqlalchemy import select
 
-    from airflow_stagecoach import document
-
     query = select(DagCode.source_code, DagCode.fileloc).where(DagCode.dag_id == facts.dag_id)
     row = None
     if version_id is not None:
@@ -353,7 +376,7 @@ def _plan(session: Session, facts: RunFacts, version_id: Any) -> WorkflowPlan:
     row = row or session.execute(query.order_by(DagCode.last_updated.desc())).first()
     if row is not None and is_ours(row.source_code.encode()):
         facts.document = row.fileloc
-        for plan in document.load(row.source_code.encode(), row.fileloc).plans:
+        for plan in plans_of(row.source_code, row.fileloc):
             if plan["dag_id"] == facts.dag_id:
                 return plan
     from airflow_stagecoach.operators._records_plan import plan_of_tasks

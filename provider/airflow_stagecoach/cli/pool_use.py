@@ -67,14 +67,13 @@ def pools_of_files(files: Iterable[str]) -> dict[str, PoolUse]:
 
 def pools_of_dags(session: Session) -> dict[str, PoolUse]:
     """The pools that the documents name which Airflow has loaded."""
-    from airflow_stagecoach import document
-    from airflow_stagecoach.cli.metadata import our_documents
+    from airflow_stagecoach.cli.metadata import our_documents, plans_of
 
     plans = [
         plan
         for file, source in our_documents(session).items()
         if "pool" in source  # most documents name none, and need no second look
-        for plan in document.load(source.encode(), file).plans
+        for plan in plans_of(source, file)
     ]
     return pools_of_plans(plans)
 

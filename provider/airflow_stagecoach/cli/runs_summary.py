@@ -53,6 +53,10 @@ def head(run: Mapping[str, Any]) -> str:
         parts.append(f"{duration(run['duration'])}{'' if run['end'] else ' so far'}")
     parts.append(f"{progress['done']}/{progress['total']} stages done")
     parts.append(f"{run['tries']} tries" + (f", {run['failed_tries']} failed" if run["failed_tries"] else ""))
+    group = run["concurrency"]
+    if group is not None and group["state"] != "released":
+        why = f" ({group['message']})" if group["message"] else ""
+        parts.append(f"concurrency group: {group['state']}{why}")
     if run["failures"]:
         parts.append("failures: " + counted(run["failures"]))
     return ", ".join(parts)
@@ -95,7 +99,7 @@ def lines(run: Mapping[str, Any]) -> Iterator[Line]:
 
 def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:
     legs = sorted(legs, key=lambda leg: _FIRST.index(leg["result"]) if leg["result"] in _FIRST else 3)
-    shown = legs if len(legs) <= MOST_LEGS else _worth_a_look(legs)[:MOST_LEGS]
+    shown = legs if len(legs) <= MOST_LEGS else [leg for leg in legs if _is_worth_a_look(leg)][:MOST_LEGS]
     for leg in sorted(shown, key=lambda leg: int(leg["index"])):
         done = sum(record["outcome"] is not None for record in leg["stages"].values())
         yield Line(
@@ -107,18 +111,16 @@ def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:
             duration(leg["duration"]),
             ", ".join(sorted({_reason(record) for record in leg["stages"].values()} - {""})),
         )
-    rest = [leg for leg in legs if leg not in shown] if len(shown) < len(legs) else []
+    seen = {leg["index"] for leg in shown}
+    rest = [leg for leg in legs if leg["index"] not in seen]
     if rest:
         results = Counter(_result(leg["result"], leg["result"], 0) for leg in rest)
         yield Line(1, f"{len(rest)} {'more ' if shown else ''}legs", counted(results), "", "", "")
 
 
-def _worth_a_look(legs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [leg for leg in legs if leg["result"] in ("failure", "cancelled") or _is_at_work(leg)]
-
-
-def _is_at_work(leg: Mapping[str, Any]) -> bool:
-    return leg["result"] is None and leg["start"] is not None
+def _is_worth_a_look(leg: Mapping[str, Any]) -> bool:
+    """Whether a leg failed, or has begun and not ended."""
+    return leg["result"] == "failure" or (leg["result"] is None and leg["start"] is not None)
 
 
 def _stage(depth: int, name: str, record: Mapping[str, Any]) -> Line:
@@ -134,7 +136,7 @@ def _reason(record: Mapping[str, Any]) -> str:
     parts = [record["category"], record["reason"]]
     if record["exit_code"] is not None:
         parts.append(f"exit code {record['exit_code']}")
-    if record.get("by"):
+    if record["by"]:
         parts.append(f"by {record['by']}")
     return ", ".join(str(part) for part in dict.fromkeys(parts) if part)
 
@@ -157,7 +159,7 @@ def failures(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]:
     found = [
         (where, _sort(record), message(record))
         for where, record in stages(run)
-        if record["outcome"] == "failure" or record["state"] == "failed" or record["error"]
+        if record["outcome"] == "failure" or record["state"] in ("failed", "up_for_retry")
     ]
     return found[:MOST_FAILURES], max(0, len(found) - MOST_FAILURES)
 
@@ -183,11 +185,9 @@ def stages(run: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def message(record: Mapping[str, Any]) -> str:
-    """What the failure report says, in one text."""
-    error = record["error"]
-    if isinstance(error, dict):
-        return str(error.get("message") or error.get("type") or "")
-    return "" if error is None else str(error)
+    """Why a stage failed, in one text."""
+    told = record["error"] or record["failure"]
+    return "" if told is None else str(told["message"])
 
 
 def _sort(record: Mapping[str, Any]) -> str:

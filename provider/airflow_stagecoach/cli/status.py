@@ -54,7 +54,8 @@ def _text(health: dict[str, Any]) -> str:
         told = ", ".join(f"{count} {state}" for state, count in health[key].items())
         text += f"{title}: {told or 'none'}\n"
     for one in health["concurrency"][:_MOST]:
-        text += f"concurrency group {one['group']}: held by {one['holder']}\n"
+        holder = ", ".join(f"{run['dag_id']} {run['run_id']}" for run in one["held"]) or "nobody"
+        text += f"concurrency group {one['group']}: held by {holder}, {len(one['waiting'])} waiting\n"
     for name, backend in health["backends"].items():
         text += f"backend {name}: {'ok' if backend['ok'] else backend['message']}\n"
     for error in health["import_errors"][:_MOST]:

@@ -1,9 +1,9 @@
 """A whole run as one map: results of jobs and legs, and a record of every stage.
 
-A stage that ended left a record (XCom ``record``, see ``docs/records.md``).
+A stage that ended left a record (:mod:`airflow_stagecoach.operators._record`).
 Many never get so far: Airflow skipped them, their worker was killed, they wait
 for a person. For these the record is made here, from what Airflow knows of the
-task.
+task, in the same shape.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections import Counter
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach import expressions
 from airflow_stagecoach.operators._names import leg_name
-from airflow_stagecoach.operators._records_facts import FactsRunData, RunFacts, TaskFacts
-from airflow_stagecoach.operators._records_reasons import explain
-from airflow_stagecoach.operators._results import FAILURE, FINISHED, SKIPPED, SUCCESS, UPSTREAM_FAILED
+from airflow_stagecoach.operators._record import ERROR, RECORD, Place, stage_record, throughput
+from airflow_stagecoach.operators._records_facts import FactsRun, RunFacts, TaskFacts
+from airflow_stagecoach.operators._records_reasons import concurrency, explain
+from airflow_stagecoach.operators._results import FAILURE, FINISHED, SKIPPED, SUCCESS
 from airflow_stagecoach.operators._run import (
     ALL_STAGES,
-    ERROR,
     STAGES,
-    WorkflowRun,
     evaluated_id,
     is_one_task,
 )
@@ -28,16 +28,14 @@ from airflow_stagecoach.operators._run import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from airflow_stagecoach.document.plan import JobPlan, WorkflowPlan
-
-#: XCom of a stage: its record.
-RECORD = "record"
+    from airflow_stagecoach.document.plan import JobPlan, StagePlan, WorkflowPlan
+    from airflow_stagecoach.operators._records_facts import Try
 
 #: The XComs that :func:`run_record` looks at, besides the legs that a gate gives.
 KEYS = (RECORD, ERROR, STAGES)
 
-#: Version of the shape of :func:`run_record`.
-FORMAT = 1
+#: Raised when a key of :func:`run_record` changes its meaning or goes; new keys may come without.
+VERSION = 1
 
 #: What an unfinished stage waits for, by Airflow's state.
 WAITS_FOR = {
@@ -54,14 +52,11 @@ _OUTCOMES = {
     "failed": FAILURE,
     "skipped": SKIPPED,
     "removed": SKIPPED,
-    "upstream_failed": UPSTREAM_FAILED,
+    "upstream_failed": SKIPPED,
 }
 
-#: What Airflow knows better than a record: a state may be changed after the work.
-_OF_AIRFLOW = frozenset({"state", "start", "end", "duration", "tries", "matrix", "job", "stage"})
-
-#: The same for a stage that shares its task with others.
-_OF_TASK = frozenset({"matrix", "outputs", "job", "stage"})
+#: Keys that every record here has besides those of a stage's own record.
+MORE_KEYS = ("waits_for", "next_try", "attempts", "failure", "by")
 
 
 def run_record(plan: WorkflowPlan, facts: RunFacts, now: datetime) -> dict[str, Any]:
@@ -76,7 +71,7 @@ def run_record(plan: WorkflowPlan, facts: RunFacts, now: datetime) -> dict[str, 
     jobs = {job["id"]: reader.job(job) for job in plan["jobs"]}
     records = [record for job in jobs.values() for record in stage_records(job)]
     return {
-        "format": FORMAT,
+        "version": VERSION,
         "dag_id": facts.dag_id,
         "run_id": facts.run_id,
         "state": facts.state,
@@ -84,11 +79,12 @@ def run_record(plan: WorkflowPlan, facts: RunFacts, now: datetime) -> dict[str, 
         "triggered_by": facts.triggered_by,
         "logical_date": _text(facts.logical_date),
         "document": facts.document,
-        "version": facts.version,
+        "document_version": facts.version,
         "queued": _text(facts.queued),
         "start": _text(facts.start),
         "end": _text(facts.end),
         "duration": _between(facts.start, facts.end or now),
+        "concurrency": concurrency(facts) if "concurrency" in plan else None,
         **_totals(records),
         "jobs": jobs,
     }
@@ -108,15 +104,17 @@ class _Reader:
         self._timeout = plan.get("timeout")
         self._facts = facts
         self._now = now
-        self._run = WorkflowRun(plan, FactsRunData(facts))
+        self._run = FactsRun(plan, facts)
 
     def job(self, job: JobPlan) -> dict[str, Any]:
         """One job with its stages or legs."""
         legs = self._run.legs(job["id"])
+        # A matrix that only the run knows has no legs before its gate has ended.
+        known = bool(legs is None or legs or self._run.anchor_state(job["id"]) in FINISHED)
         value: dict[str, Any] = {
             "name": job.get("name", job["id"]),
-            "result": self._run.result(job["id"]),
-            "outcome": self._run.outcome(job["id"]),
+            "result": self._run.result(job["id"]) if known else None,
+            "outcome": self._run.outcome(job["id"]) if known else None,
         }
         if legs is None:
             result = self._run.leg_result(job["id"], None)
@@ -144,83 +142,141 @@ class _Reader:
     ) -> dict[str, Any]:
         """Records by the stages' ids in this leg."""
         one_task = is_one_task(job)
-        inner = self._facts.xcom(f"{job['id']}.{ALL_STAGES}", index, STAGES) if one_task else None
         records = {}
         for stage in job["stages"]:
             stage_id = evaluated_id(stage, matrix)
             task_id = f"{job['id']}.{ALL_STAGES if one_task else stage['task_id']}"
             task = self._facts.task(task_id, index)
-            record = self._from_task(task_id, index, task)
-            told = inner.get(stage_id) if isinstance(inner, dict) else self._told(task_id, index, task)
-            if one_task and isinstance(told, dict):
-                record |= {key: value for key, value in told.items() if key not in _OF_TASK}
-            elif isinstance(told, dict):
-                record |= {key: value for key, value in told.items() if key not in _OF_AIRFLOW}
-            error = None if one_task else self._facts.xcom(task_id, index, ERROR)
-            if error is not None and record["state"] in ("failed", "up_for_retry"):
-                record["error"] = error if isinstance(error, dict) else {"message": str(error)}
-            if not isinstance(told, dict):
+            told = self._told(task_id, index, task, stage_id if one_task else None)
+            place = self._place(job, stage, stage_id, task_id, index, matrix, task)
+            failure = self._failure(task_id, index, task)
+            record = self._record(place, task, told, failure)
+            if told is None or self._was_changed(task, told, one_task=one_task):
                 record |= explain(
                     self._facts,
                     task,
                     leg_result=result,
                     anchor=self._run.anchor_state(job["id"]),
                     timeout=self._timeout,
-                    spoke=error is not None,
+                    spoke=failure is not None,
                 )
-            record["throughput"] = _throughput(record)
             records[stage_id] = record
         return records
 
-    def _told(self, task_id: str, index: int | None, task: TaskFacts | None) -> dict[str, Any] | None:
-        """The record that a task's last try left.
+    def _told(
+        self, task_id: str, index: int | None, task: TaskFacts | None, inner: str | None
+    ) -> dict[str, Any] | None:
+        """The record that the last try of a stage left.
+
+        :param inner: the stage's id, when it shares its task with others
 
         A try whose worker was killed left none: what is there may be of the try before it.
         """
         record = self._facts.xcom(task_id, index, RECORD)
         if not isinstance(record, dict) or task is None or task.last is None:
             return None
-        end, began = _moment(record.get("end")), task.last.start
-        return None if end is not None and began is not None and end < began else record
+        if record.get("try_number") != task.last.number:
+            return None
+        if inner is None:
+            return record
+        stages = self._facts.xcom(task_id, index, STAGES)
+        told = stages.get(inner) if isinstance(stages, dict) else None
+        return told if isinstance(told, dict) else None
 
-    def _from_task(self, task_id: str, index: int | None, task: TaskFacts | None) -> dict[str, Any]:
-        """What Airflow knows of a stage's task."""
+    def _failure(self, task_id: str, index: int | None, task: TaskFacts | None) -> dict[str, Any] | None:
+        """The failure report of the last try, if that failed."""
+        report = self._facts.xcom(task_id, index, ERROR)
+        if not isinstance(report, dict) or task is None or task.last is None:
+            return None
+        return report if report.get("try_number") == task.last.number else None
+
+    def _was_changed(self, task: TaskFacts | None, told: Mapping[str, Any], *, one_task: bool) -> bool:
+        """Whether the task's state is not the one that its worker left it in."""
+        if one_task or task is None or task.state not in FINISHED:
+            return False
+        return bool(task.state != told.get("state"))
+
+    def _place(
+        self,
+        job: JobPlan,
+        stage: StagePlan,
+        stage_id: str,
+        task_id: str,
+        index: int | None,
+        matrix: Mapping[str, Any],
+        task: TaskFacts | None,
+    ) -> Place:
+        spec = stage["spec"]
+        last = task.last if task is not None else None
+        number = last.number if last is not None else 0
+        retries = int(stage.get("retry", {}).get("max", 0)) if not is_one_task(job) else 0
+        # A clear raises Airflow's `max_tries` by the tries before it.
+        before = max(0, (task.max_tries if task is not None else 0) - retries)
+        return Place(
+            dag_id=self._facts.dag_id,
+            run_id=self._facts.run_id,
+            task_id=task_id,
+            try_number=number,
+            map_index=index,
+            job=job["id"],
+            stage=stage_id,
+            name=_rendered(spec.get("name"), matrix),
+            kind=spec["kind"],
+            backend=job["runs_on"]["type"],
+            matrix=matrix,
+            tries=max(0, number - before),
+            max_tries=retries + 1,
+            hostname=last.hostname if last is not None else None,
+        )
+
+    def _record(
+        self,
+        place: Place,
+        task: TaskFacts | None,
+        told: Mapping[str, Any] | None,
+        failure: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        """A record in full: what Airflow knows of the task, then what the stage told."""
         state = task.state if task is not None else None
-        tries = task.tries if task is not None else ()
         last = task.last if task is not None else None
         ended = state in FINISHED or state == "up_for_retry"
+        record = stage_record(
+            place,
+            {
+                "state": state,
+                "outcome": _OUTCOMES.get(state or ""),
+                "start": _text(last.start) if last is not None else None,
+                "end": _text(last.end) if last is not None and ended else None,
+            },
+        )
+        record["tries"] = place.tries
+        if last is not None:
+            record["duration"] = self._duration(last.start, last.end if ended else None)
+        if told is not None:
+            record |= {key: value for key, value in told.items() if key in record}
+            if place.task_id.rpartition(".")[2] != ALL_STAGES and state != told.get("state"):
+                # Changed by hand since, or another try follows.
+                record |= {"state": state, "outcome": _OUTCOMES.get(state or "")}
+        if record["queue_seconds"] is None and last is not None:
+            record["queue_seconds"] = _between(last.queued, last.start)
+        record["throughput"] = throughput(record["metrics"], record["duration"])
         return {
-            "task_id": task_id,
-            "map_index": index,
-            "state": state,
-            "outcome": _OUTCOMES.get(state or ""),
-            "category": None,
-            "reason": None,
+            **record,
             "waits_for": WAITS_FOR.get(state or ""),
             "next_try": _text(task.next_try) if task is not None and state == "up_for_retry" else None,
-            "start": _text(last.start) if last is not None else None,
-            "end": _text(last.end) if last is not None and ended else None,
-            "duration": self._duration(last.start, last.end if ended else None) if last is not None else None,
-            "queue_seconds": _between(last.queued, last.start) if last is not None else None,
-            "tries": len(tries),
-            "max_tries": max(len(tries), (task.max_tries if task is not None else 0) + 1),
-            "attempts": [
-                {
-                    "try": one.number,
-                    "state": one.state,
-                    "start": _text(one.start),
-                    "end": _text(one.end),
-                    "duration": self._duration(one.start, one.end),
-                    "hostname": one.hostname,
-                }
-                for one in tries
-            ],
-            "exit_code": None,
-            "cpu_seconds": None,
-            "peak_memory": None,
-            "metrics": {},
-            "external_id": None,
-            "error": None,
+            "attempts": [self._attempt(one) for one in task.tries] if task is not None else [],
+            "failure": failure,
+            "by": None,
+        }
+
+    def _attempt(self, one: Try) -> dict[str, Any]:
+        return {
+            "try": one.number,
+            "state": one.state,
+            "start": _text(one.start),
+            "end": _text(one.end),
+            "duration": self._duration(one.start, one.end),
+            "hostname": one.hostname or None,
         }
 
     def _duration(self, start: datetime | None, end: datetime | None) -> float | None:
@@ -264,18 +320,22 @@ def _totals(records: Collection[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _rendered(name: Any, matrix: Mapping[str, Any]) -> str | None:
+    """A stage's name, which may hold expressions over ``matrix``; as written where it holds others."""
+    if name is None:
+        return None
+    try:
+        return str(expressions.render(name, {"matrix": matrix}))
+    except expressions.ExpressionError:
+        return str(name)
+
+
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in metrics.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
-
-
-def _throughput(record: Mapping[str, Any]) -> dict[str, float]:
-    """Each metric per second of the stage's time."""
-    seconds = record["duration"]
-    return {name: round(value / seconds, 3) for name, value in _numbers(record["metrics"]).items() if seconds}
 
 
 def _between(start: datetime | None, end: datetime | None) -> float | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.operators._run import RETURN_VALUE
+from airflow_stagecoach.operators._run import RETURN_VALUE, WorkflowRun, work_stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from airflow_stagecoach.document.plan import WorkflowPlan
     from airflow_stagecoach.operators._references import Path
 
 
@@ -110,3 +111,32 @@ class FactsRunData:
     def ambient(self, paths: Iterable[Path]) -> dict[str, Any]:
         """No expression is evaluated here."""
         return {}
+
+
+class FactsRun(WorkflowRun):
+    """Results of jobs and legs, each judged once: here all legs of all jobs are asked for."""
+
+    def __init__(self, workflow: WorkflowPlan, facts: RunFacts) -> None:
+        super().__init__(workflow, FactsRunData(facts))
+        self._results: dict[tuple[str, int | None], str | None] = {}
+        self._failing: dict[str, bool] = {}
+
+    def leg_result(self, job_id: str, index: int | None) -> str | None:
+        """Result of one leg; ``index`` is ``None`` for a job without a matrix."""
+        if (job_id, index) not in self._results:
+            self._results[job_id, index] = super().leg_result(job_id, index)
+        return self._results[job_id, index]
+
+    def _was_cancelled(self, job_id: str, index: int | None, result: str | None) -> bool:
+        if job_id not in self._failing:
+            self._failing[job_id] = any(
+                self.stage_state(job_id, stage, other) == "failed"
+                for other in range(len(self.legs(job_id) or ()))
+                for stage in work_stages(self.jobs[job_id])
+            )
+        if not self._failing[job_id]:
+            return False
+        return result in ("success", "skipped") and any(
+            "if" not in stage["spec"] and self.stage_state(job_id, stage, index) == "skipped"
+            for stage in work_stages(self.jobs[job_id])
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.document.plan import PLAN_FORMAT
+from airflow_stagecoach.operators._record import RECORD
 from airflow_stagecoach.operators._run import ALL_STAGES, STAGES
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _stage(name: str) -> StagePlan:
 
 def _leg(facts: RunFacts, task_id: str, index: int) -> dict[str, Any]:
     """The combination that a record tells, else the leg's number."""
-    record = facts.xcom(task_id, index, "record")
+    record = facts.xcom(task_id, index, RECORD)
     matrix = record.get("matrix") if isinstance(record, dict) else None
     return dict(matrix) if isinstance(matrix, dict) else {"leg": index}
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.engine.classification import WORKER_LOST
+from airflow_stagecoach.operators._record import ERROR
 from airflow_stagecoach.operators._results import CANCELLED, FINISHED
 
 if TYPE_CHECKING:
     from airflow_stagecoach.operators._records_facts import RunFacts, TaskFacts
 
-#: Its worker or its process was killed: nobody was left to tell more.
-WORKER_LOST = "worker-lost"
 #: No worker took it from the queue, however often Airflow tried.
 STUCK = "stuck-in-queue"
 #: Airflow failed it before it started.
@@ -31,8 +31,13 @@ UPSTREAM_SKIPPED = "upstream-skipped"
 FAIL_FAST = "fail-fast"
 #: The run's ``timeout``.
 RUN_TIMEOUT = "run-timeout"
+#: The run's concurrency group is held by another run, or another run cancelled this one.
+CONCURRENCY = "concurrency"
 #: A person set the state in the UI, or by the API.
 BY_HAND = "set-by-hand"
+
+#: The tasks by which a run takes part in its concurrency group.
+GATE, LEASE = "__concurrency__", "__lease__"
 
 #: Events of the audit log by which a person changes states of tasks.
 PERSON_EVENTS = frozenset(
@@ -49,6 +54,12 @@ STUCK_EVENT, LOST_EVENTS = (
     "stuck in queued tries exceeded",
     frozenset({"heartbeat timeout", "state mismatch"}),
 )
+
+_MESSAGES = {
+    WORKER_LOST: "its worker or its process was killed, and nobody was left to tell why; its log may",
+    STUCK: "no worker took it from the queue",
+    NOT_STARTED: "Airflow failed it before it started; the log of the scheduler tells why",
+}
 
 #: A task ends within this time of the person's request.
 _SOON = timedelta(seconds=15)
@@ -69,13 +80,18 @@ def explain(
     :param anchor: state of the task that carries its job's rule
     :param timeout: of the workflow, in seconds
     :param spoke: it left an error, so its worker was alive
-    :return: ``reason``, and where they differ from what the state says ``category``, ``outcome`` and ``by``
+    :return: keys of its record: ``reason``, and where there is more to say ``category``, ``outcome``,
+        ``error`` and ``by`` (the person)
     """
     if task is None or task.state not in FINISHED:
         return {}
     if task.state == "upstream_failed":
+        if _may_not_work(facts):
+            return {"outcome": CANCELLED, "category": CANCELLED, "reason": CONCURRENCY}
         return {"reason": UPSTREAM_FAILED}
     by = _person_behind(facts, task)
+    if task.state == "skipped" and _may_not_work(facts):
+        return {"outcome": CANCELLED, "category": CANCELLED, "reason": CONCURRENCY}
     if task.state == "skipped":
         if leg_result == CANCELLED:
             return {"outcome": CANCELLED, "category": CANCELLED, "reason": FAIL_FAST}
@@ -91,14 +107,38 @@ def explain(
             if event.task_id == task.task_id and event.map_index in (None, task.map_index)
         }
         if STUCK_EVENT in names:
-            return {"category": "system", "reason": STUCK}
+            return _system(STUCK)
         if by and not names & LOST_EVENTS:
             return {"outcome": CANCELLED, "category": CANCELLED, "reason": BY_HAND, "by": by}
         if spoke:
             return {}
         started = task.last is not None and task.last.start is not None
-        return {"category": "system", "reason": WORKER_LOST if started else NOT_STARTED}
-    return {"reason": BY_HAND, "by": by} if by else {}
+        return _system(WORKER_LOST if started else NOT_STARTED)
+    return {"category": None, "reason": BY_HAND, "by": by} if by else {}
+
+
+def _system(reason: str) -> dict[str, Any]:
+    error = {"type": "NoRecord", "message": _MESSAGES[reason]}
+    return {"category": "system", "reason": reason, "error": error}
+
+
+def concurrency(facts: RunFacts) -> dict[str, Any]:
+    """What a run has to do with its concurrency group.
+
+    :return: ``state`` (waiting, held, released, refused, skipped, cancelled) and ``message``, why
+    """
+    gate, lease = facts.task(GATE, None), facts.task(LEASE, None)
+    state = gate.state if gate is not None else None
+    name, told = "waiting", None
+    if lease is not None and lease.state == "failed":
+        name, told = "cancelled", facts.xcom(LEASE, None, ERROR)
+    elif state == "success":
+        name = "held" if facts.state == "running" else "released"
+    elif state == "failed":
+        name, told = "refused", facts.xcom(GATE, None, ERROR)
+    elif state == "skipped":
+        name, told = "skipped", facts.xcom(GATE, None, ERROR)
+    return {"state": name, "message": told.get("message") if isinstance(told, dict) else None}
 
 
 def _person_behind(facts: RunFacts, task: TaskFacts) -> str | None:
@@ -114,6 +154,11 @@ def _person_behind(facts: RunFacts, task: TaskFacts) -> str | None:
         ):
             return event.by or "unknown"
     return None
+
+
+def _may_not_work(facts: RunFacts) -> bool:
+    """Whether the run's concurrency group kept it from working, or another run of it cancelled it."""
+    return GATE in facts.tasks and concurrency(facts)["state"] in ("refused", "skipped", "cancelled")
 
 
 def _ran_out_of_time(facts: RunFacts, timeout: float | None) -> bool:

@@ -1,0 +1,149 @@
+"""JSON Schema of what ``stagecoach runs show --json`` prints; ``docs/run.schema.json`` holds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_stagecoach.operators._record import OUTCOMES, record_schema
+from airflow_stagecoach.operators._records import VERSION, WAITS_FOR
+from airflow_stagecoach.operators._results import (
+    CANCELLED,
+    FAILURE,
+    FINISHED,
+    SKIPPED,
+    SUCCESS,
+    UPSTREAM_FAILED,
+)
+
+_TEXT = {"type": "string"}
+_COUNT = {"type": "integer", "minimum": 0}
+_SECONDS = {"type": "number", "minimum": 0, "description": "seconds"}
+_MOMENT = {"type": "string", "format": "date-time"}
+_COUNTS = {"type": "object", "additionalProperties": _COUNT}
+
+
+def run_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a run; a stage's record under ``$defs`` has the keys of its own schema."""
+    whole = record_schema()
+    failure = whole["$defs"]["failure"]
+    record = {key: whole[key] for key in ("type", "properties", "required", "additionalProperties")}
+    results = _maybe({"enum": [SUCCESS, FAILURE, SKIPPED, UPSTREAM_FAILED, CANCELLED]})
+    states = [
+        None,
+        "scheduled",
+        "queued",
+        "running",
+        "restarting",
+        *sorted(set(WAITS_FOR) - {"scheduled", "queued"}),
+    ]
+    attempt = _closed(
+        "One try of a task.",
+        {
+            "try": {"type": "integer", "minimum": 1},
+            "state": _maybe(_TEXT),
+            "start": _maybe(_MOMENT),
+            "end": _maybe(_MOMENT),
+            "duration": _maybe(_SECONDS),
+            "hostname": _maybe(_TEXT),
+        },
+    )
+    stage_keys = {
+        **record["properties"],
+        "state": {"enum": [*states, *sorted(FINISHED)], "description": "Airflow's; null: not started"},
+        "outcome": _maybe({"enum": list(OUTCOMES)}),
+        "try_number": _COUNT,
+        "tries": _COUNT,
+        "waits_for": _maybe({"enum": sorted(WAITS_FOR.values())}),
+        "next_try": _maybe(_MOMENT),
+        "attempts": {"type": "array", "items": {"$ref": "#/$defs/attempt"}},
+        "failure": _maybe({"$ref": "#/$defs/failure"}),
+        "by": _maybe({**_TEXT, "description": "the person who set the state by hand"}),
+    }
+    span = {"start": _maybe(_MOMENT), "end": _maybe(_MOMENT), "duration": _maybe(_SECONDS)}
+    totals = {
+        "progress": _closed("Stages, those of all legs.", {"done": _COUNT, "total": _COUNT}),
+        "states": {**_COUNTS, "description": "stages by state; `none`: not started"},
+        "tries": {**_COUNT, "description": "of all tasks, those before a clear too"},
+        "failed_tries": _COUNT,
+        "error_rate": _maybe(
+            {"type": "number", "minimum": 0, "maximum": 1, "description": "failed tries / tries"}
+        ),
+        "failures": {**_COUNTS, "description": "failed stages by category"},
+        "cpu_seconds": _maybe({"type": "number", "minimum": 0}),
+        "peak_memory": _maybe(
+            {"type": "integer", "minimum": 0, "description": "bytes, of the largest stage"}
+        ),
+        "metrics": {"type": "object", "additionalProperties": {"type": "number"}, "description": "sums"},
+    }
+    stages = {"type": "object", "additionalProperties": {"$ref": "#/$defs/stage"}}
+    leg = _closed(
+        "One leg of a matrix.",
+        {
+            "index": _COUNT,
+            "name": _TEXT,
+            "matrix": {"type": "object"},
+            "result": results,
+            **span,
+            "tries": _COUNT,
+            "stages": stages,
+        },
+    )
+    job = _closed(
+        "One job: `legs` with a matrix, else `stages`.",
+        {"name": _TEXT, "result": results, "outcome": results, **span, **totals},
+    )
+    job["properties"] |= {"stages": stages, "legs": {"type": "array", "items": {"$ref": "#/$defs/leg"}}}
+    job["oneOf"] = [{"required": ["stages"]}, {"required": ["legs"]}]
+    run = _closed(
+        "One run: what `stagecoach runs show DAG_ID RUN_ID --json` prints.",
+        {
+            "version": {"const": VERSION},
+            "dag_id": _TEXT,
+            "run_id": _TEXT,
+            "state": {"enum": ["queued", "running", "success", "failed"]},
+            "run_type": _TEXT,
+            "triggered_by": _maybe(_TEXT),
+            "logical_date": _maybe(_MOMENT),
+            "document": _maybe({**_TEXT, "description": "path of the document"}),
+            "document_version": _maybe({"type": "integer"}),
+            "queued": _maybe(_MOMENT),
+            **span,
+            "concurrency": _maybe(
+                _closed(
+                    "Its concurrency group.",
+                    {
+                        "state": {"enum": ["waiting", "held", "released", "refused", "skipped", "cancelled"]},
+                        "message": _maybe(_TEXT),
+                    },
+                )
+            ),
+            **totals,
+            "jobs": {"type": "object", "additionalProperties": {"$ref": "#/$defs/job"}},
+        },
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Stagecoach run",
+        **run,
+        "$defs": {
+            "job": job,
+            "leg": leg,
+            "stage": _closed("A stage's record, and what Airflow knows of its task.", stage_keys),
+            "attempt": attempt,
+            "failure": failure,
+        },
+    }
+
+
+def _maybe(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _closed(description: str, properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
