@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_stagecoach.backends import shipment
 from airflow_stagecoach.backends.shipment import ShipmentError, modules_of, pack_unit, unpack_unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def names(archive: bytes) -> set[str]:
