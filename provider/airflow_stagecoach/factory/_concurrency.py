@@ -49,7 +49,7 @@ def surround(dag: DAG, workflow: WorkflowPlan, concurrency: ConcurrencyPlan) -> 
     enter >> first
     # So that Airflow itself settles them where the run was not let in.
     enter >> teardowns
-    lease = LeaseOperator(task_id=LEASE, task_display_name="lease", retries=0)
+    lease = LeaseOperator(task_id=LEASE, task_display_name="lease")
     release = ReleaseOperator(task_id=RELEASE, task_display_name="release", retries=0)
     enter >> lease
     last >> release.as_teardown(setups=enter)

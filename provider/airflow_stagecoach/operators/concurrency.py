@@ -94,7 +94,9 @@ class LeaseOperator(BaseOperator):
     start_from_trigger = True
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs = {"priority_weight": _URGENT, "weight_rule": "absolute", **kwargs}
+        # Tried again when its worker was killed: else what is deferred would not be told.
+        again = {"retries": 2, "retry_delay": timedelta(seconds=5)}
+        kwargs = {"priority_weight": _URGENT, "weight_rule": "absolute", **again, **kwargs}
         super().__init__(**kwargs)
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls="airflow_stagecoach.triggers.concurrency.LeaseTrigger",
