@@ -218,7 +218,8 @@ def test_the_first_rule_that_matches_decides_and_counts_for_itself() -> None:
     ],
 )
 def test_retry_after_replaces_the_delay(retry: dict[str, Any], asked: float, delay: float) -> None:
-    assert decide(retry, {**BUSY, "retry_after": asked}, 1).delay == delay
+    error = fault("HTTPError", http_status=429, retry_after=asked)
+    assert decide(retry, error, 1).delay == delay
 
 
 def test_a_rules_delay_is_exact() -> None:

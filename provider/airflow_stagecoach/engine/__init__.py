@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from airflow_stagecoach.engine.capture import metric
     from airflow_stagecoach.engine.contract import Error, Result, StageResult, Unit
     from airflow_stagecoach.engine.errors import SkipStage, StageError
     from airflow_stagecoach.engine.hooks import Hooks
     from airflow_stagecoach.engine.runner import Runner
 
-__all__ = ["Error", "Hooks", "Result", "Runner", "SkipStage", "StageError", "StageResult", "Unit"]
+__all__ = ["Error", "Hooks", "Result", "Runner", "SkipStage", "StageError", "StageResult", "Unit", "metric"]
 
 _HOMES = {
     "Error": "contract",
@@ -26,6 +27,7 @@ _HOMES = {
     "StageError": "errors",
     "StageResult": "contract",
     "Unit": "contract",
+    "metric": "capture",
 }
 
 

@@ -14,6 +14,7 @@ from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.errors import StageError
 from airflow_stagecoach.engine.failures import shorten
 from airflow_stagecoach.engine.process import run_process
+from airflow_stagecoach.engine.usage import forget_peak
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.frame import Work
@@ -53,8 +54,12 @@ def run_bash(work: Work) -> Dict[str, Any]:
             pass
         env = {**work.env, "STAGE_OUTPUT": output_path}
         command = shell_command(work.spec.get("shell"), script_path, env)
+        if not work.frame.concurrent:
+            forget_peak()
         try:
-            finished = run_process(command, env=env, folder=folder, scope=work.scope, log=work.log)
+            finished = run_process(
+                command, env=env, folder=folder, scope=work.scope, log=work.output, usage=work.usage
+            )
         except OSError as error:
             raise StageError(
                 f"shell: {command[0]} does not start: {error.strerror}", type="ShellNotFound"

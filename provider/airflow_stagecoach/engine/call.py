@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.arguments import ArgumentError, convert, hints_of, nearest
 from airflow_stagecoach.engine.call_modules import own_imports
+from airflow_stagecoach.engine.capture import captured
 from airflow_stagecoach.engine.errors import StageError
 from airflow_stagecoach.engine.tag import LATEST, MARK, same_name
 from airflow_stagecoach.engine.user_code import Outputs, make_logger, running, seen_contexts
@@ -40,7 +41,8 @@ def run_call(work: Work) -> Dict[str, Any]:
     given = work.render("with") or {}
     result = Outputs()
     try:
-        modules = work.frame.place.modules.find(path)
+        with captured(work):  # What a module prints when it is imported.
+            modules = work.frame.place.modules.find(path)
     except StageError:
         raise
     except Exception as error:

@@ -35,6 +35,7 @@ class Unit(UnitNeeded, total=False):
     workdir: str | None  # made when missing; None: a new folder that is removed at the end
     modules: Modules
     extras: Dict[str, Any]  # handed to called functions that have a parameter `extras`
+    log_level: str  # of the stages' own loggers, where a stage says nothing else
     enforce_timeouts: bool  # default: true for several stages. False: the caller ends the unit in time
     enforce_retries: bool  # default: true for several stages. Nested stages always retry inside
 

@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 #: Airflow's own settings stay with Airflow. (AIRFLOW_CTX_* are facts of the run and stay.)
 _WITHHELD = "AIRFLOW__"
 
+#: Tells the programs of a stage what ``logging: {level}`` says, in capitals, as Python's logging has it.
+LOG_LEVEL = "LOG_LEVEL"
+
 
 def worker_environment(document_dir: str | None = None) -> Dict[str, str]:
     """What a stage inherits from this process, and the folder of its document as ``WORKFLOW_DIR``."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
     return {**env, "WORKFLOW_DIR": document_dir} if document_dir else env
+
+
+def sets_log_level(layers: Iterable[Mapping[str, Any]], own: Mapping[str, Any] | None) -> bool:
+    """Whether a layer of the document, or the stage's own, sets ``LOG_LEVEL`` itself."""
+    return any(LOG_LEVEL in layer for layer in (*layers, own or {}))
 
 
 def add_layers(

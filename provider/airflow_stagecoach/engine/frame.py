@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
 from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.errors import StageError
 from airflow_stagecoach.engine.failures import traceback_text
+from airflow_stagecoach.engine.usage import MetricError, Usage, parse_metric
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.call_modules import ModuleCache
@@ -44,6 +45,9 @@ class Frame(NamedTuple):
     folded: bool = False  # each stage's log is a group
     enforce_timeouts: bool = True
     enforce_retries: bool = True
+    log_level: str | None = None  # of the stage around it
+    own_log_level: bool = False  # the document sets LOG_LEVEL itself
+    usage: Usage = Usage()
 
 
 class Work:
@@ -55,6 +59,7 @@ class Work:
     :param env: its whole environment
     :param scope: stops it
     :param attempt: the number of this try, from 1
+    :param usage: takes what it uses, all tries together
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Work:
         env: Dict[str, str],
         scope: Scope,
         attempt: int,
+        usage: Usage,
     ) -> None:
         self.spec = spec
         self.frame = frame
@@ -73,6 +79,10 @@ class Work:
         self.scope = scope
         self.attempt = attempt
         self.contexts: Dict[str, Any] = {**frame.contexts, "env": env}
+        #: Level of the stage's own logger, None for all.
+        self.log_level: str | None = (spec.get("logging") or {}).get("level") or frame.log_level
+        #: What it uses and counts.
+        self.usage = usage
         #: How it ends if nothing fails: ``success`` or ``skipped``.
         self.state = "success"
         #: Outputs so far. A nested stage fills it as it goes, so that a failure keeps them.
@@ -85,6 +95,18 @@ class Work:
     def log(self, text: str, level: str = "info") -> None:
         """Write to the log of this stage."""
         self.frame.lane.log(text, level)
+
+    def output(self, line: str, level: str = "info") -> None:
+        """Write a line that the stage itself put out. ``::metric name=rows value=10`` counts, too."""
+        self.log(line, level)
+        if not line.startswith("::metric"):
+            return
+        try:
+            counted = parse_metric(line)
+            if counted is not None:
+                self.usage.count(*counted)
+        except MetricError as error:
+            self.log(str(error), "warning")
 
     def log_traceback(self, error: BaseException) -> None:
         """Write the traceback of an error to the log; its message stands there by then."""

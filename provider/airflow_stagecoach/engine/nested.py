@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.arguments import describe_type
 from airflow_stagecoach.engine.concurrency import run_all
+from airflow_stagecoach.engine.environment import sets_log_level
 from airflow_stagecoach.engine.errors import StageError
 from airflow_stagecoach.engine.frame import holds, render
 from airflow_stagecoach.engine.sequence import rolled_up, run_stages
@@ -181,6 +182,9 @@ class _Entry:
             folded=True,
             enforce_timeouts=True,
             enforce_retries=True,
+            log_level=work.log_level,
+            own_log_level=outer.own_log_level or sets_log_level(outer.layers, work.spec.get("env")),
+            usage=work.usage,
         )
         try:
             entry["state"] = run_stages(self._stages, frame, self.results)

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple
 
 from airflow_stagecoach.engine.control import TICK
 from airflow_stagecoach.engine.streams import Stream
+from airflow_stagecoach.engine.usage import child_peak, tree_memory
 
 if TYPE_CHECKING:
     from typing import Callable, Iterator, Sequence
 
     from airflow_stagecoach.engine.control import Scope
+    from airflow_stagecoach.engine.usage import Usage
 
 #: Between SIGTERM and SIGKILL, in seconds.
 GRACE = 5.0
@@ -34,6 +36,9 @@ _DRAIN_PAUSE, _DRAIN = 0.5, 3.0
 
 #: How long what is left in the background has between SIGTERM and SIGKILL.
 _BACKGROUND_GRACE = 1.0
+
+#: How often its memory is looked at, in seconds.
+_LOOK = 0.5
 
 _CHUNK = 64 * 1024
 
@@ -71,6 +76,7 @@ def run_process(
     folder: str,
     scope: Scope,
     log: Callable[[str, str], None],
+    usage: Usage | None = None,
 ) -> Finished:
     """Run a process to its end.
 
@@ -79,6 +85,7 @@ def run_process(
     :param folder: where it runs
     :param scope: stops it
     :param log: takes every line that it writes, as it is written, and a level
+    :param usage: told what it used, however it ended
     :raises OSError: it could not be started
     :raises Interrupted: the scope stopped; nothing of it runs any more
     """
@@ -95,7 +102,7 @@ def run_process(
             start_new_session=True,
         )
         watched = _Watched(process, mark, log)
-        stack.callback(watched.end)
+        stack.callback(watched.end, usage)
         stack.enter_context(_guarded(process.pid, mark))
         try:
             watched.follow(scope)
@@ -118,6 +125,8 @@ class _Watched:
         self._log = log
         self.stdout = Stream(lambda line: log(line, "info"))
         self.stderr = Stream(lambda line: log(line, "info"))
+        self._peak = tree_memory(process.pid)
+        self._next_look = time.monotonic() + _LOOK
         self._selector = selectors.DefaultSelector()
         for pipe, stream in ((process.stdout, self.stdout), (process.stderr, self.stderr)):
             os.set_blocking(pipe.fileno(), False)
@@ -128,11 +137,19 @@ class _Watched:
         pause = 0.001
         while not self._exited():
             scope.check()
+            self._look()
             if self._selector.get_map():
                 self._read(TICK)
             else:  # Both streams are closed: it is about to exit, or runs on in silence.
                 time.sleep(pause)
                 pause = min(pause * 2, TICK)
+
+    def _look(self) -> None:
+        """See what it holds in memory, now and then."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + _LOOK
+            self._peak = max(self._peak, tree_memory(self._process.pid))
 
     def drain(self) -> None:
         """After its exit: read what is left, then end what it left in the background."""
@@ -167,10 +184,10 @@ class _Watched:
         finally:
             self._signal(signal.SIGKILL)
 
-    def end(self) -> None:
+    def end(self, usage: Usage | None) -> None:
         """Reap the process and close the streams. Its number is free for others only from here on."""
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        self._reap(usage)
         for _ in range(_LAST_READS):  # Whoever left the group may still hold a pipe and write.
             if not (self._selector.get_map() and self._read(0)):
                 break
@@ -179,6 +196,17 @@ class _Watched:
             if pipe is not None:
                 pipe.close()
             stream.close()
+
+    def _reap(self, usage: Usage | None) -> None:
+        """Wait for it, and tell what it used: the kernel says that only to who reaps it."""
+        if self._process.returncode is None and hasattr(os, "wait4"):
+            with contextlib.suppress(ChildProcessError):
+                _, status, used = os.wait4(self._process.pid, 0)
+                signalled = os.WIFSIGNALED(status)
+                self._process.returncode = -os.WTERMSIG(status) if signalled else os.WEXITSTATUS(status)
+                if usage is not None:
+                    usage.add(used.ru_utime + used.ru_stime, child_peak(used.ru_maxrss, self._peak))
+        self._process.wait()
 
     def _signal(self, number: int) -> None:
         # The process is not reaped yet, so its number still means this group.

@@ -7,6 +7,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, Dict, Mapping
 
+from airflow_stagecoach.engine.capture import metric
 from airflow_stagecoach.engine.errors import StageError
 from airflow_stagecoach.engine.frame import render
 from airflow_stagecoach.engine.python_source import Prepared, prepare
@@ -40,7 +41,12 @@ def run_python(work: Work) -> Dict[str, Any]:
     source = str(work.spec["run"])
     filename = f"<stage {work.id}>"
     result = Outputs()
-    given: Dict[str, Any] = {**seen_contexts(work), "result": result, "logger": make_logger(work)}
+    given: Dict[str, Any] = {
+        **seen_contexts(work),
+        "result": result,
+        "logger": make_logger(work),
+        "metric": metric,
+    }
     given.update(render(work.spec.get("vars") or {}, work.contexts))
     prepared = prepare(source, filename, lambda expression: render(expression, work.contexts))
 

@@ -16,6 +16,7 @@ from airflow_stagecoach.engine.hooks import Hooks
 from airflow_stagecoach.engine.log_groups import LogGroups
 from airflow_stagecoach.engine.sequence import UNTROUBLED, run_stages
 from airflow_stagecoach.engine.stage import RESULTS
+from airflow_stagecoach.engine.usage import Usage, own_peak
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import Result, StageResult, Unit
@@ -35,6 +36,7 @@ class Runner:
         self._unit: Mapping[str, Any] = unit
         self._hooks = hooks or Hooks()
         self._scope = Scope()
+        self._usage = Usage()
 
     def cancel(self) -> None:
         """Stop everything that runs; :meth:`run` then ends with the outcome ``cancelled``.
@@ -65,7 +67,8 @@ class Runner:
         finally:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
-        return {"state": state, "outcome": outcome, "stages": results, "peak_memory": peak_memory()}
+        peak = max(self._usage.peak_memory, own_peak())
+        return {"state": state, "outcome": outcome, "stages": results, "peak_memory": peak}
 
     def _frame(self, workdir: str) -> Frame:
         unit = self._unit
@@ -95,29 +98,6 @@ class Runner:
             folded=several,
             enforce_timeouts=unit.get("enforce_timeouts", several),
             enforce_retries=unit.get("enforce_retries", several),
+            log_level=unit.get("log_level"),
+            usage=self._usage,
         )
-
-
-def peak_memory() -> int:
-    """Bytes that this process, or its largest finished child, held at most; 0 where it cannot be told."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    import sys
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
-    return max(_own_peak() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, children)
-
-
-def _own_peak() -> int:
-    """The same for this process alone (Linux); getrusage includes what its parent held before it."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 0

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Tuple
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.engine.control import Scope
-from airflow_stagecoach.engine.environment import add_layers
+from airflow_stagecoach.engine.environment import LOG_LEVEL, add_layers
 from airflow_stagecoach.engine.errors import Cancelled, Interrupted, StageError, TimedOut
 from airflow_stagecoach.engine.failures import error_of, is_skip, shorten, text_of_error
 from airflow_stagecoach.engine.frame import STATUS, Frame, Work, holds, render
-from airflow_stagecoach.engine.retry import delay_before, may_retry
+from airflow_stagecoach.engine.retry import decide, jitter_source
+from airflow_stagecoach.engine.usage import Usage
 from airflow_stagecoach.engine.values import storable_outputs
 
 if TYPE_CHECKING:
@@ -59,17 +60,20 @@ def run_stage(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: Stag
     title = None
     if frame.folded and spec["kind"] not in _NESTED:
         title = " / ".join([*frame.titles, _name(spec, frame, stage_id)])
+    usage = Usage(frame.usage)
     with frame.lane.group(title):
         try:
-            _run(spec, frame, stage_id, result)
+            _run(spec, frame, stage_id, result, usage)
         except Interrupted as reason:
             cancelled = isinstance(reason, Cancelled)
             result["state"], result["outcome"] = "failed", "cancelled" if cancelled else "failure"
             result["error"] = error_of(reason)
             raise
+        finally:
+            usage.write(result)
 
 
-def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResult) -> None:
+def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResult, usage: Usage) -> None:
     try:
         wanted = condition_holds(spec, frame)
     except (expressions.ExpressionError, StageError) as fault:
@@ -79,22 +83,38 @@ def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResu
         frame.lane.log("Skipped: its `if` is false")
         result["state"] = result["outcome"] = "skipped"
         return
-    retry = spec.get("retry") if frame.enforce_retries else None
-    tries = 1 + int((retry or {}).get("max", 0))
+    retry: Mapping[str, Any] = (spec.get("retry") if frame.enforce_retries else None) or {}
+    tries = 1 + int(retry.get("max", 0))
+    used: Dict[int, int] = {}
     for number in range(1, tries + 1):
-        failure = _try(spec, frame, stage_id, number if retry else frame.attempt, result)
+        failure = _try(spec, frame, stage_id, number if retry else frame.attempt, result, usage)
         if failure is None:
             return
         error = failure.error
-        if number == tries or not may_retry(retry or {}, error):
+        if number == tries:
             _fail(spec, frame, result, error, told=failure.told)
             return
-        delay = delay_before(retry or {}, number)
+        source = jitter_source(_place(frame), stage_id, frame.attempt, number)
+        decision = decide(retry, error, number, rng=source, used=used)
+        if not decision.repeat:
+            frame.lane.log(f"Not tried again: {decision.why}")
+            _fail(spec, frame, result, error, told=failure.told)
+            return
+        if decision.rule is not None:
+            used[decision.rule] = used.get(decision.rule, 0) + 1
         frame.lane.log(
-            f"Try {number} of {tries} failed: {error['message']}; the next one in {delay:.3g} s", "warning"
+            f"Try {number} of {tries} failed: {error['message']}; the next one in {decision.delay:.3g} s",
+            "warning",
         )
-        frame.scope.sleep(delay)
+        frame.scope.sleep(decision.delay)
         result["tries"] = number + 1
+
+
+def _place(frame: Frame) -> str:
+    """Names this place of this run: jitter is drawn from it."""
+    run = frame.contexts.get("run")
+    run_id = run.get("id", "") if isinstance(run, Mapping) else ""
+    return "/".join([str(run_id), str(frame.contexts.get("matrix") or ""), *frame.path])
 
 
 def condition_holds(spec: Mapping[str, Any], frame: Frame) -> bool:
@@ -107,7 +127,7 @@ def condition_holds(spec: Mapping[str, Any], frame: Frame) -> bool:
         return condition is not False
     contexts = frame.contexts
     if any(path[0] == "env" for path in expressions.references(condition, condition=True)):
-        contexts = {**contexts, "env": _environment(frame, [])}
+        contexts = {**contexts, "env": _environment(frame, {})}
     return holds(condition, contexts)
 
 
@@ -117,7 +137,7 @@ class _Failure(NamedTuple):
 
 
 def _try(
-    spec: Mapping[str, Any], frame: Frame, stage_id: str, attempt: int, result: StageResult
+    spec: Mapping[str, Any], frame: Frame, stage_id: str, attempt: int, result: StageResult, usage: Usage
 ) -> _Failure | None:
     """Run the stage once. Fills in the result and gives the error, if it failed."""
     limit = spec.get("timeout") if frame.enforce_timeouts else None
@@ -125,7 +145,7 @@ def _try(
     work: Work | None = None
     result["outputs"] = {}
     try:
-        work = Work(spec, frame, stage_id, _environment(frame, [spec.get("env") or {}]), scope, attempt)
+        work = Work(spec, frame, stage_id, _environment(frame, spec), scope, attempt, usage)
         outputs, omitted = storable_outputs(_kind(spec["kind"])(work))
         work.omitted.update(omitted)
         result["outputs"] = _with_declared(spec, work, outputs)
@@ -170,10 +190,14 @@ def _fail(spec: Mapping[str, Any], frame: Frame, result: StageResult, error: Err
         result["state"] = "failed"
 
 
-def _environment(frame: Frame, layers: list[Dict[str, Any]]) -> Dict[str, str]:
+def _environment(frame: Frame, spec: Mapping[str, Any]) -> Dict[str, str]:
+    layers = [*frame.layers, spec.get("env") or {}]
+    level = (spec.get("logging") or {}).get("level")
+    if level and not frame.own_log_level:
+        layers.insert(0, {LOG_LEVEL: str(level).upper()})
     return add_layers(
         frame.env,
-        [*frame.layers, *layers],
+        layers,
         lambda template, env: render(template, {**frame.contexts, "env": env}),
     )
 

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Dict
 
+from airflow_stagecoach.engine.capture import captured
 from airflow_stagecoach.engine.control import interruptible
 from airflow_stagecoach.engine.errors import StageError
 from airflow_stagecoach.engine.failures import is_skip
@@ -46,7 +47,7 @@ def seen_contexts(work: Work) -> Dict[str, Any]:
 
 
 def make_logger(work: Work) -> logging.Logger:
-    """A logger that writes to the log of the stage."""
+    """A logger that writes to the log of the stage, from the level on that ``logging: {level}`` says."""
     import logging
 
     class ToStage(logging.Handler):
@@ -55,7 +56,8 @@ def make_logger(work: Work) -> logging.Logger:
             work.log(self.format(record), level if level in ("debug", "info", "warning", "error") else "info")
 
     # Not registered anywhere: it ends with the stage.
-    logger = logging.Logger("stagecoach.stage")
+    level = logging.getLevelName((work.log_level or "").upper())
+    logger = logging.Logger("stagecoach.stage", level if isinstance(level, int) else logging.NOTSET)
     logger.addHandler(ToStage())
     return logger
 
@@ -105,7 +107,8 @@ def running(work: Work) -> Iterator[None]:
     :raises BaseException: what is not the stage's: an interrupt, Airflow's task timeout
     """
     try:
-        with process_state(work), interruptible(work.scope):
+        measured = work.usage.measured(work.frame.concurrent)
+        with process_state(work), measured, captured(work), interruptible(work.scope):
             yield
     except SystemExit as leaving:
         work.scope.check()

@@ -87,7 +87,12 @@ def run_virtual_python(work: Work) -> Dict[str, Any]:
         os.makedirs(folder, exist_ok=True)
         try:
             finished = run_process(
-                command, env=_environment(work), folder=folder, scope=work.scope, log=work.log
+                command,
+                env=_environment(work),
+                folder=folder,
+                scope=work.scope,
+                log=work.log,
+                usage=work.usage,
             )
         except OSError as error:
             raise StageError(f"uv does not start: {error.strerror}", type="UvNotFound") from error
@@ -135,6 +140,7 @@ def _unit(work: Work) -> Dict[str, Any]:
         "stages": [stage],
         "contexts": contexts,
         "attempt": work.attempt,
+        "log_level": work.log_level,
         "document_dir": work.frame.place.document_dir,
         "workdir": work.frame.place.workdir,
     }
@@ -174,6 +180,8 @@ def _outputs(work: Work, result_path: str, finished: Finished) -> Dict[str, Any]
     except FileNotFoundError:
         raise _without_result(finished) from None
     (stage,) = result["stages"].values()
+    for name, value in (stage.get("metrics") or {}).items():
+        work.usage.count(name, value)
     work.omitted.update(stage.get("omitted") or {})
     if stage["state"] == "success":
         outputs: Dict[str, Any] = stage["outputs"]
@@ -182,7 +190,7 @@ def _outputs(work: Work, result_path: str, finished: Finished) -> Dict[str, Any]
     if stage["state"] == "skipped":
         raise SkipStage(error["message"])
     work.told = True  # The environment's own engine wrote it to the log.
-    details = {key: error[key] for key in ("classes", "line", "signal", "stderr") if key in error}
+    details = {key: error[key] for key in error if key not in ("type", "message", "exit_code")}
     raise StageError(error["message"], type=error["type"], exit_code=error.get("exit_code"), details=details)
 
 
