@@ -83,8 +83,8 @@ def _operator(job: JobPlan, kind: str, timeout: timedelta | None, arguments: dic
 def whole_job(job: JobPlan, default_timeout: float | None) -> StagePlan:
     """All stages of a job as one, for ``granularity: job``.
 
-    The one task has the job's timeout; each stage's own is the engine's. It stands in one pool for all, the
-    first one named, with the most slots and the highest priority that a stage has.
+    The one task has the job's timeout; each stage's own is the engine's. What else belongs to a task is the
+    same for all stages of such a job.
 
     :param default_timeout: seconds, for stages without a timeout
     """
@@ -98,13 +98,13 @@ def whole_job(job: JobPlan, default_timeout: float | None) -> StagePlan:
     }
     if "timeout" in job:
         whole["timeout"] = job["timeout"]
-    for stage in stages:
-        if "pool" in stage:
-            whole.setdefault("pool", stage["pool"])
-        if "pool_slots" in stage:
-            whole["pool_slots"] = max(whole.get("pool_slots", 1), stage["pool_slots"])
-        if "priority" in stage:
-            whole["priority"] = max(whole.get("priority", stage["priority"]), stage["priority"])
+    first = stages[0]
+    if "pool" in first:
+        whole["pool"] = first["pool"]
+    if "pool_slots" in first:
+        whole["pool_slots"] = first["pool_slots"]
+    if "priority" in first:
+        whole["priority"] = first["priority"]
     return whole
 
 
