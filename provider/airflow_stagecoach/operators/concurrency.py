@@ -17,6 +17,7 @@ the run is cancelled. How the group is kept: :mod:`airflow_stagecoach.triggers._
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
