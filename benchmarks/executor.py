@@ -18,7 +18,6 @@ from airflow.executors.local_executor import LocalExecutor
 if TYPE_CHECKING:
     from collections.abc import Callable
     from socket import socket
-    from typing import NoReturn
 
 #: How the ids of DAGs begin whose tasks are weighed. Reading the figures takes some milliseconds.
 WEIGHED = "cost_"
@@ -53,7 +52,7 @@ def _run_weighed(workload: Any, **kwargs: Any) -> int:
 
     def weigh(
         requests: socket, stdout: socket, stderr: socket, log_fd: int, target: Callable[[], None]
-    ) -> NoReturn:
+    ) -> None:
         fork_main(requests, stdout, stderr, log_fd, _weighing(target, task))
 
     client_class.request, module._fork_main = count, weigh

@@ -141,13 +141,11 @@ def delay_before(
     if asked is not None:
         return max(0.0, min(float(asked), float(retry.get("max_delay", _LONGEST_ASKED))))
     seconds = min(_backoff(retry, number), float(retry.get("max_delay", _LONGEST)), _LONGEST)
-    draw = (rng or random.Random()).uniform  # noqa: S311 - spreads load, guards nothing
     jitter = retry.get("jitter", "none")
-    if jitter == "full":
-        return draw(0, seconds)
-    if jitter == "equal":
-        return draw(seconds / 2, seconds)
-    return seconds
+    if jitter == "none":
+        return seconds
+    draw = (rng or random.Random()).uniform  # noqa: S311 - spreads load, guards nothing
+    return draw(0, seconds) if jitter == "full" else draw(seconds / 2, seconds)
 
 
 def _backoff(retry: Mapping[str, Any], number: int) -> float:

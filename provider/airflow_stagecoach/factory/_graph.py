@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 
+from airflow_stagecoach.factory._edges import connect
 from airflow_stagecoach.factory._job import PASS_FAILURE_ON, JobGroup, likely_skips
 from airflow_stagecoach.factory._stage import default_timeout
 from airflow_stagecoach.operators._run import work_stages
@@ -51,7 +52,7 @@ class Graph:
         cleans_up = any(group.cleans_up for group in groups)
         if self._hides_failures() or cleans_up:
             end = EmptyOperator(task_id="__run__", task_display_name="run result", trigger_rule="none_failed")
-            list(self.results.values()) >> end
+            connect(self.results.values(), end)
             if cleans_up:
                 self._survive_marking(end, groups)
 
@@ -65,7 +66,7 @@ class Graph:
         end.on_failure_fail_dagrun = True
         for group in groups:
             if not group.job.get("continue_on_error"):
-                group.stages >> end
+                connect(group.stages, end)
 
     def _hides_failures(self) -> bool:
         """Whether a failed job could end in a successful run: some job may run after a failure."""

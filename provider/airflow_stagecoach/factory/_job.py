@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TaskGroup
 
+from airflow_stagecoach.factory._edges import connect
 from airflow_stagecoach.factory._stage import stage_task, whole_job, with_timeout
 from airflow_stagecoach.operators._run import GATE, SLOT, START, is_one_task, task_ids
 
@@ -129,7 +130,7 @@ class JobGroup:
             return None
         else:
             anchor = EmptyOperator(task_id=START, task_display_name="start", trigger_rule=self.rule)
-        self.needs >> anchor
+        connect(self.needs, anchor)
         return anchor
 
     def _first_stage_is_anchor(self) -> bool:
@@ -157,7 +158,7 @@ class JobGroup:
             return None
         setup = EmptyOperator(task_id="__setup__", task_display_name="entered", trigger_rule="all_success")
         setup.is_setup = True
-        anchor >> setup
+        connect([anchor], setup)
         return setup
 
     # -- stages -----------------------------------------------------------------------------
@@ -186,7 +187,7 @@ class JobGroup:
         before: list[BaseOperator] = [anchor] if anchor is not None and dynamic else []
         if self.strategy is not None and "max_parallel" in self.strategy:
             slot = self._slot(matrix, anchor, rule)
-            [*always, *before] >> slot
+            connect([*always, *before], slot)
             before = [slot]
         for number, (position, stage) in enumerate(self.tasks):
             judges = number > 0 and _judges(stage)
@@ -198,14 +199,14 @@ class JobGroup:
                 task = self._stage(stage, position, matrix, self.rule)
                 if self.needs:
                     always = [task]  # it is the anchor of the stages after it
-            upstream >> task
+            connect(upstream, task)
             # A stage that runs after a failure does not tell whether there was one.
             before = [*before, task] if judges else [task]
             self.stages.append(task)
         ended = list(self.stages)
         for position, stage in self._teardowns():
             task = self._stage(stage, position, matrix, "all_done_setup_success")
-            [*ended, *((self.setup,) if self.setup is not None else ())] >> task
+            connect([*ended, *((self.setup,) if self.setup is not None else ())], task)
             ended.append(task)
 
     def _is_dynamic(self) -> bool:
@@ -265,7 +266,7 @@ class JobGroup:
 
     def _result(self, over: list[BaseOperator], task_id: str = "__result__") -> BaseOperator:
         result = EmptyOperator(task_id=task_id, task_display_name=task_id.strip("_"), trigger_rule=_NF1)
-        over >> result
+        connect(over, result)
         return result
 
     def _late_result(self) -> BaseOperator:
@@ -277,11 +278,11 @@ class JobGroup:
         """
         verdict = self._result(self.stages, "__verdict__")
         ready = EmptyOperator(task_id="__ready__", task_display_name="all legs done", trigger_rule="all_done")
-        self.stages >> ready
+        connect(self.stages, ready)
         settled = EmptyOperator(task_id="__settled__", task_display_name="settled", trigger_rule="all_failed")
-        ready >> settled
+        connect([ready], settled)
         result = EmptyOperator(task_id="__result__", task_display_name="result", trigger_rule="one_success")
-        [verdict, settled] >> result
+        connect([verdict, settled], result)
         return result
 
     def _tolerated(self, result: BaseOperator, anchor: BaseOperator | None) -> BaseOperator:
@@ -289,11 +290,11 @@ class JobGroup:
         tolerated = EmptyOperator(
             task_id="__tolerated__", task_display_name="continue on error", trigger_rule="none_skipped"
         )
-        result >> tolerated
+        connect([result], tolerated)
         if anchor is None:
             return tolerated
         end = EmptyOperator(task_id="__end__", task_display_name="end", trigger_rule="all_success")
-        [anchor, tolerated] >> end
+        connect([anchor, tolerated], end)
         return end
 
 
