@@ -33,7 +33,8 @@ def test_a_run_tells_about_its_end(events: tuple[str, ...], success: bool, failu
 
 
 def test_a_deadline_counts_from_the_moment_that_the_run_was_queued() -> None:
-    (alert,) = build_dag(workflow(job("a"), deadline=90)).deadline
+    dag: Any = build_dag(workflow(job("a"), deadline=90))
+    (alert,) = dag.deadline
     assert alert.interval == timedelta(seconds=90)
     assert alert.reference == DeadlineReference.DAGRUN_QUEUED_AT
     assert alert.callback.path == "airflow_stagecoach.operators.deadline.log_missed"
@@ -41,7 +42,7 @@ def test_a_deadline_counts_from_the_moment_that_the_run_was_queued() -> None:
 
 
 def test_everybody_is_told_of_a_missed_deadline() -> None:
-    dag = build_dag(
+    dag: Any = build_dag(
         workflow(job("a"), deadline=90, notify=[*notify("deadline", "deadline"), *notify("failure")])
     )
     assert [alert.callback.path for alert in dag.deadline] == [

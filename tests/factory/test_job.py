@@ -90,7 +90,7 @@ def test_a_result_waits_for_all_legs_where_somebody_may_start_on_a_failure() -> 
 def test_max_parallel_puts_a_slot_before_the_first_stage() -> None:
     strategy = {"legs": [{"x": 1}, {"x": 2}], "axes": ["x"], "max_parallel": 1}
     dag = build_dag(workflow(job("m", stage("s"), stage("t"), strategy=strategy)))
-    slot = dag.task_dict["m.__slot__"]
+    slot: Any = dag.task_dict["m.__slot__"]
     assert slot.start_from_trigger
     assert slot.start_trigger_args.trigger_kwargs["limit"] == 1
     assert slot.start_trigger_args.trigger_kwargs["task_ids"] == ["m.s", "m.t"]
@@ -192,8 +192,8 @@ def test_teardowns_of_legs(keys: dict[str, Any], before: set[str]) -> None:
 
 def test_a_slot_is_held_until_the_teardowns_have_ended() -> None:
     dag = build_dag(workflow(job("m", stage("s"), teardown("c"), strategy={**LEGS, "max_parallel": 1})))
-    arguments = dag.task_dict["m.__slot__"].start_trigger_args.trigger_kwargs
-    assert arguments["task_ids"] == ["m.s", "m.c"]
+    slot: Any = dag.task_dict["m.__slot__"]
+    assert slot.start_trigger_args.trigger_kwargs["task_ids"] == ["m.s", "m.c"]
 
 
 def test_a_late_result_does_not_wait_for_teardowns() -> None:

@@ -49,7 +49,7 @@ STRATEGY = {"legs": [{"x": 1}], "axes": ["x"]}
 )
 @pytest.mark.parametrize("kind", ["bash", "operator", "trigger", "approval"])
 def test_pool_and_priority(kind: str, keys: dict[str, Any], task_id: str) -> None:
-    spec = {
+    spec: dict[str, dict[str, Any]] = {
         "operator": {"operator": "x.Y"},
         "trigger": {"trigger": "z"},
         "approval": {"approval": {"subject": "?"}},

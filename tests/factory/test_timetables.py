@@ -36,7 +36,9 @@ MINUTE = timedelta(minutes=1)
         ([], None, None, None, False, None),
     ],
 )
-def test_next_run(dates: list[Any], last: Any, earliest: Any, latest: Any, catchup: Any, expected: Any) -> None:
+def test_next_run(
+    dates: list[Any], last: Any, earliest: Any, latest: Any, catchup: Any, expected: Any
+) -> None:
     timetable = DatesTimetable([NOW + date for date in dates])
     found = timetable.next_dagrun_info(
         last_automated_data_interval=None if last is None else DataInterval.exact(NOW + last),
