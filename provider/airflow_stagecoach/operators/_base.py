@@ -25,6 +25,7 @@ from airflow_stagecoach.operators._attempt import Attempt
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
 from airflow_stagecoach.operators._deadline import Deadline, deadline, is_resumed
 from airflow_stagecoach.operators._fail_fast import FailFast
+from airflow_stagecoach.operators._lifeline import held
 from airflow_stagecoach.operators._log import environment as log_environment
 from airflow_stagecoach.operators._log import merged
 from airflow_stagecoach.operators._membership import Membership
@@ -291,7 +292,8 @@ class StageBaseOperator(BaseOperator):
         self.attempt = attempt = Attempt(self, context)
         try:
             self._begin(context)
-            outputs: dict[str, Any] = action(context)
+            with held():
+                outputs: dict[str, Any] = action(context)
         except _UNFINISHED:
             raise
         except AirflowSkipException as exception:

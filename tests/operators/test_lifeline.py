@@ -1,0 +1,124 @@
+"""Tasks that are killed, or whose supervisor is, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by Linux")
+
+#: A supervisor that forks a task, as Airflow does. The task starts a process and waits.
+SUPERVISOR = r"""
+import os, signal, subprocess, sys, time
+from types import SimpleNamespace
+from airflow.sdk.execution_time import task_runner
+from airflow_stagecoach.operators import _lifeline
+
+how = sys.argv[1]
+task = os.fork()
+if task:
+    os.waitpid(task, 0)
+    time.sleep(60)
+os.setpgid(0, 0)
+_lifeline.GRACE = 1.0
+task_runner.SUPERVISOR_COMMS = SimpleNamespace(socket=None)
+def on_term(number, frame):
+    print("term", flush=True)
+    if how == "heeds":
+        os._exit(0)
+signal.signal(signal.SIGTERM, on_term)
+with _lifeline.held():
+    child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    print(os.getpid(), child.pid, flush=True)
+    while how != "ends":
+        time.sleep(0.1)
+print("handler", signal.getsignal(signal.SIGTERM) is on_term, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[str], tuple[subprocess.Popen[str], int, int]]]:
+    """Starts a supervisor; gives it, the process id of its task and that of the task's process."""
+    started: list[int] = []
+
+    def run(how: str) -> tuple[subprocess.Popen[str], int, int]:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-c", SUPERVISOR, how], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert supervisor.stdout is not None
+        task, child = map(int, supervisor.stdout.readline().split())
+        started.extend((supervisor.pid, task, child))
+        return supervisor, task, child
+
+    yield run
+    for pid in started:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def until_gone(*pids: int) -> None:
+    end = time.monotonic() + 20
+    while any(map(lives, pids)):
+        assert time.monotonic() < end, f"{[pid for pid in pids if lives(pid)]} live on"
+        time.sleep(0.05)
+
+
+def test_what_a_killed_task_started_ends(
+    start: Callable[[str], tuple[subprocess.Popen[str], int, int]],
+) -> None:
+    _, task, child = start("waits")
+    os.kill(task, signal.SIGKILL)
+    until_gone(child)
+
+
+@pytest.mark.parametrize("how", ["heeds", "stubborn"])
+def test_a_task_ends_with_its_supervisor(
+    how: str, start: Callable[[str], tuple[subprocess.Popen[str], int, int]]
+) -> None:
+    supervisor, task, child = start(how)
+    supervisor.kill()
+    supervisor.wait()
+    until_gone(task, child)
+    assert supervisor.stdout is not None
+    assert supervisor.stdout.readline() == "term\n", "the operator was told first"
+
+
+def test_a_task_that_ends_leaves_everything_as_it_was(
+    start: Callable[[str], tuple[subprocess.Popen[str], int, int]],
+) -> None:
+    supervisor, task, child = start("ends")
+    assert supervisor.stdout is not None
+    assert supervisor.stdout.readline() == "handler True\n"
+    supervisor.kill()
+    time.sleep(1.5)
+    assert lives(task)
+    assert lives(child)
+
+
+def test_without_a_supervisor_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_stagecoach.operators import _lifeline
+
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: pytest.fail("started"))
+    before = signal.getsignal(signal.SIGTERM)
+    with _lifeline.held():
+        assert signal.getsignal(signal.SIGTERM) == before
