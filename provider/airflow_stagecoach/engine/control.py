@@ -56,18 +56,29 @@ class Scope:
 
     def ends_by_itself(self) -> bool:
         """Whether there is a deadline, of this scope or one around it."""
-        return any(scope._deadline is not None for scope in self.lineage())
+        return any(scope._may_end() for scope in self.lineage())
 
     def pending(self) -> Interrupted | None:
         """Why this scope shall stop, or None. Of several timeouts the outermost counts."""
         found: Interrupted | None = None
         now = time.monotonic()
         for scope in self.lineage():
-            if scope._cancelled:
-                return Cancelled("it was cancelled")
-            if scope._deadline is not None and now >= scope._deadline:
-                found = TimedOut(scope)
+            reason = scope._reason(now)
+            if isinstance(reason, Cancelled):
+                return reason
+            found = reason or found
         return found
+
+    def _may_end(self) -> bool:
+        return self._deadline is not None
+
+    def _reason(self, now: float) -> Interrupted | None:
+        """Why this scope alone shall stop, or None."""
+        if self._cancelled:
+            return Cancelled("it was cancelled")
+        if self._deadline is not None and now >= self._deadline:
+            return TimedOut(self)
+        return None
 
     def check(self) -> None:
         """:raises Interrupted: this scope shall stop"""
@@ -87,6 +98,31 @@ class Scope:
             if left <= 0:
                 return
             time.sleep(min(left, TICK))
+
+
+class Reprieve(Scope):
+    """A scope that stops only some seconds after another one does: for what cleans up behind it.
+
+    :param other: whose end is put off
+    :param seconds: for how long
+    """
+
+    def __init__(self, other: Scope, seconds: float) -> None:
+        super().__init__()
+        self._other = other
+        self._seconds = seconds
+        self._end: float | None = None
+
+    def _may_end(self) -> bool:
+        return True
+
+    def _reason(self, now: float) -> Interrupted | None:
+        reason = self._other.pending()
+        if reason is None:
+            return super()._reason(now)
+        if self._end is None:
+            self._end = now + self._seconds
+        return reason if now >= self._end else None
 
 
 class interruptible:  # noqa: N801 - used like a function: `with interruptible(scope):`

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from airflow_stagecoach import expressions
-from airflow_stagecoach.engine.errors import Cancelled, StageError
+from airflow_stagecoach.engine.control import Reprieve
+from airflow_stagecoach.engine.errors import Cancelled, Interrupted, StageError
 from airflow_stagecoach.engine.failures import error_of
 from airflow_stagecoach.engine.frame import STATUS
 from airflow_stagecoach.engine.stage import earlier_record, run_stage
@@ -15,8 +17,16 @@ if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import StageResult
     from airflow_stagecoach.engine.frame import Frame
 
+    #: A stage and its place in the document's list, from 1.
+    _Numbered = Tuple[int, Mapping[str, Any]]
+
 #: What the status functions say before the first stage.
 UNTROUBLED = {"success": True, "failure": False, "cancelled": False}
+
+_FAILED = {"success": False, "failure": True, "cancelled": False}
+
+#: How long teardowns may go on after everything was cancelled or timed out, in seconds.
+TEARDOWN_GRACE = 10.0
 
 
 def run_stages(
@@ -30,6 +40,11 @@ def run_stages(
     A skipped stage does not stop the next one. After a failed one only those run
     whose ``if`` calls a status function; the others become ``upstream_failed``.
 
+    Stages with ``teardown`` run after all others, however those ended: also after a cancel or a timeout,
+    then within :data:`TEARDOWN_GRACE` seconds. They run when any of the others did. As in Airflow, the
+    failure of a teardown is its own: it does not change how the list ended. Where all stages
+    are teardowns, they are stages like others.
+
     :param stages: their specs
     :param frame: where they stand; each sees what its contexts hold, and the stages before it
     :param results: filled in, by evaluated id, in order; also when the list is interrupted
@@ -37,51 +52,107 @@ def run_stages(
     :return: the state of the list, see :func:`rolled_up`
     :raises Interrupted: the list was stopped; the results tell where
     """
-    known = dict(frame.contexts.get("stages") or {})
-    failed = False
-    for position, spec in enumerate(stages, 1):
-        now = dict(status) if not failed else {"success": False, "failure": True, "cancelled": False}
-        contexts = {**frame.contexts, "stages": dict(known), STATUS: now}
-        here = frame._replace(contexts=contexts)
+    numbered = list(enumerate(stages, 1))
+    normal = [(position, spec) for position, spec in numbered if not spec.get("teardown")]
+    teardowns = [(position, spec) for position, spec in numbered if spec.get("teardown")]
+    sequence = _Sequence(frame, results, status)
+    if not (normal and teardowns):
+        return sequence.run(numbered)
+    try:
+        state = sequence.run(normal)
+    except BaseException as reason:
+        sequence.tear_down(teardowns, reason)
+        raise
+    sequence.tear_down(teardowns)
+    frame.scope.check()
+    return state
+
+
+class _Sequence:
+    def __init__(self, frame: Frame, results: Dict[str, StageResult], status: Mapping[str, bool]) -> None:
+        self._frame = frame
+        self._results = results
+        self._status = status
+        self._known = dict(frame.contexts.get("stages") or {})
+
+    def run(self, stages: Sequence[_Numbered]) -> str:
+        failed = False
+        states: List[str] = []
+        for at, (position, spec) in enumerate(stages):
+            now = dict(self._status) if not failed else _FAILED
+            stage_id, result, here = self._begin(position, spec, now)
+            if here is not None:
+                if failed and not expressions.status_functions(spec.get("if", True)):
+                    result["state"], result["outcome"] = "upstream_failed", "skipped"
+                else:
+                    self._run_one(stages[at + 1 :], spec, here, stage_id, result)
+            self._end(stage_id, result)
+            states.append(result["state"])
+            failed = failed or result["state"] == "failed"
+        return rolled_up(states)
+
+    def tear_down(self, stages: Sequence[_Numbered], reason: BaseException | None = None) -> None:
+        """Run teardowns; what they raise stays here."""
+        started = any(result["state"] in ("success", "failed") for result in self._results.values())
+        scope = Reprieve(self._frame.scope, TEARDOWN_GRACE)
+        outer = self._frame
+        failed = any(result["state"] == "failed" for result in self._results.values())
+        now = {"success": not failed, "failure": failed, "cancelled": isinstance(reason, Cancelled)}
+        for position, spec in stages:
+            self._frame = outer._replace(scope=scope)
+            stage_id, result, here = self._begin(position, spec, now)
+            if here is not None and not started:
+                outer.lane.log("Skipped: no stage ran that it could tear down")
+                result["state"] = result["outcome"] = "skipped"
+            elif here is not None:
+                with contextlib.suppress(Interrupted):  # Its result tells.
+                    run_stage(spec, here, stage_id, result)
+                if result["state"] == "failed":
+                    outer.lane.log(
+                        f"The teardown {stage_id} failed; how the job ended stays as it is", "warning"
+                    )
+            self._end(stage_id, result)
+        self._frame = outer
+
+    def _begin(
+        self, position: int, spec: Mapping[str, Any], status: Mapping[str, bool]
+    ) -> Tuple[str, StageResult, Frame | None]:
+        """Id, result and frame of the next stage; no frame when it has no proper id and thereby failed."""
+        contexts = {**self._frame.contexts, "stages": dict(self._known), STATUS: dict(status)}
         result = _new_result()
         try:
-            stage_id = _stage_id(spec, position, contexts, results)
+            stage_id = _stage_id(spec, position, contexts, self._results)
         except (expressions.ExpressionError, StageError) as error:
-            stage_id = _free_name(str(spec.get("id") or f"stage-{position}"), results)
-            results[stage_id] = result
+            stage_id = _free_name(str(spec.get("id") or f"stage-{position}"), self._results)
+            self._results[stage_id] = result
             result["error"] = described = error_of(error)
-            frame.lane.log(f"id: {described['message']}", "error")
-        else:
-            results[stage_id] = result
-            if failed and not expressions.status_functions(spec.get("if", True)):
-                result["state"], result["outcome"] = "upstream_failed", "skipped"
-            else:
-                _run_one(stages, position, spec, here, stage_id, results)
-        result["end"] = _now()
-        known[stage_id] = earlier_record(result)
-        failed = failed or result["state"] == "failed"
-    return rolled_up(result["state"] for result in results.values())
+            self._frame.lane.log(f"id: {described['message']}", "error")
+            return stage_id, result, None
+        self._results[stage_id] = result
+        return stage_id, result, self._frame._replace(contexts=contexts)
 
+    def _run_one(
+        self,
+        left: Sequence[_Numbered],
+        spec: Mapping[str, Any],
+        frame: Frame,
+        stage_id: str,
+        result: StageResult,
+    ) -> None:
+        try:
+            run_stage(spec, frame, stage_id, result)
+        except BaseException as reason:
+            self._end(stage_id, result)
+            outcome = "cancelled" if isinstance(reason, Cancelled) else "skipped"
+            for position, later in left:
+                name = _free_name(str(later.get("id") or f"stage-{position}"), self._results)
+                self._results[name] = _new_result()
+                self._results[name].update({"state": "upstream_failed", "outcome": outcome})
+            raise
 
-def _run_one(
-    stages: Sequence[Mapping[str, Any]],
-    position: int,
-    spec: Mapping[str, Any],
-    frame: Frame,
-    stage_id: str,
-    results: Dict[str, StageResult],
-) -> None:
-    result = results[stage_id]
-    try:
-        run_stage(spec, frame, stage_id, result)
-    except BaseException as reason:
+    def _end(self, stage_id: str, result: StageResult) -> None:
         result["end"] = _now()
-        outcome = "cancelled" if isinstance(reason, Cancelled) else "skipped"
-        for later, left in enumerate(stages[position:], position + 1):
-            name = _free_name(str(left.get("id") or f"stage-{later}"), results)
-            results[name] = _new_result()
-            results[name].update({"state": "upstream_failed", "outcome": outcome})
-        raise
+        self._known[stage_id] = earlier_record(result)
 
 
 def rolled_up(states: Iterable[str]) -> str:
