@@ -206,7 +206,7 @@ def judge(task: Any, exception: BaseException, error: Error, context: Mapping[st
 
 def failure(exception: BaseException) -> Error:
     """An exception as a classified error of the engine."""
-    from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralTimeout
+    from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout, TaskDeferralTimeout
 
     from airflow_stagecoach.engine.failures import error_of
 
@@ -215,6 +215,13 @@ def failure(exception: BaseException) -> Error:
         error = error_of(exception)
         if isinstance(exception, (AirflowTaskTimeout, TaskDeferralTimeout)):
             error = {"type": "TimedOut", "message": str(exception) or "The try took longer than its timeout"}
+        elif isinstance(exception, AirflowException):
+            # Every Airflow exception has a `status_code`, by which its server answers; that is no fact.
+            error = {
+                "type": error["type"],
+                "message": error["message"],
+                "classes": error.get("classes", []),
+            }
     return classified(error, classifiers())
 
 
