@@ -64,7 +64,9 @@ def running_airflow(folder: Path, documents: Mapping[str, str], say: Callable[[s
     for name, text in documents.items():
         (dags / name).write_text(text)
     # Airflow's processes import the executor and the database's arguments from here.
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    here = str(Path(__file__).parent.parent)
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *(one for one in path if one and one != here)])
     os.environ["BENCHMARK_OUT"] = str(out)
     with postgres.server(folder) as database:
         say("starting Airflow with " + ("PostgreSQL" if database else "SQLite"))
