@@ -1,4 +1,7 @@
-"""Where a job runs: ``runs-on``."""
+"""Where a job runs: ``runs-on``.
+
+Authors of backends subclass :class:`RemoteBackend`; see ``docs/backends/authors.md``.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,72 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_stagecoach.backends.base import Backend
+    from airflow_stagecoach.backends.registry import BackendError
+    from airflow_stagecoach.backends.remote import BackendConfigError, RemoteBackend, StillRunning
+    from airflow_stagecoach.backends.shipment import ShipmentError, pack_unit, unpack_unit
+    from airflow_stagecoach.backends.work import Handle, Lines, Status, Work
 
-#: Canonical type -> class. A backend is imported only when a stage runs on it.
-_BUILT_IN = {"local": "airflow_stagecoach.backends.local:LocalBackend"}
+__all__ = [
+    "Backend",
+    "BackendConfigError",
+    "BackendError",
+    "Handle",
+    "Lines",
+    "RemoteBackend",
+    "ShipmentError",
+    "Status",
+    "StillRunning",
+    "Work",
+    "get_backend",
+    "pack_unit",
+    "unpack_unit",
+]
+
+#: Name -> module. A task that runs here imports none of it.
+_HOMES = {
+    "Backend": "base",
+    "BackendConfigError": "remote",
+    "BackendError": "registry",
+    "Handle": "work",
+    "Lines": "work",
+    "RemoteBackend": "remote",
+    "ShipmentError": "shipment",
+    "Status": "work",
+    "StillRunning": "remote",
+    "Work": "work",
+    "pack_unit": "shipment",
+    "unpack_unit": "shipment",
+}
 
 
-def get_backend(type_: str, config: dict[str, Any] | None = None) -> Backend:
+def get_backend(type_: str, config: dict[str, Any] | None = None, *, emulate: bool = False) -> Backend:
     """Make the backend of a canonical type.
 
     :param type_: e.g. ``local``
-    :param config: what stands under ``runs-on: {with: ...}``
-    :raises LookupError: no such backend
+    :param config: what stands under ``runs-on: {with: ...}``, evaluated
+    :param emulate: check the settings, and run the work as a process on this machine
+    :raises BackendError: there is no such backend, or it is broken
+    :raises BackendConfigError: the settings do not fit
     """
-    try:
-        module_name, _, class_name = _BUILT_IN[type_].partition(":")
-    except KeyError:
-        raise LookupError(f"no backend {type_!r}; there is: {', '.join(sorted(_BUILT_IN))}") from None
-    from importlib import import_module
+    if type_ == "local":
+        from airflow_stagecoach.backends.local import LocalBackend
 
-    backend: Backend = getattr(import_module(module_name), class_name)(config)
+        return LocalBackend(config)
+    from airflow_stagecoach.backends.registry import find
+
+    class_: Any = find(type_)
+    if emulate:
+        from airflow_stagecoach.backends.emulated import EmulatedBackend
+        from airflow_stagecoach.backends.remote import check_config
+
+        return EmulatedBackend(emulates=type_, settings=check_config(class_, config or {}))
+    backend: Backend = class_(config)
     return backend
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -38,23 +38,38 @@ _CHUNK = 1024 * 1024
 
 
 class EmulatedBackend(RemoteBackend):
-    """Runs work in a process that outlives the worker, as a container would."""
+    """Runs work in a process that outlives the worker, as a container would.
+
+    :param emulates: the type that the document names
+    :param settings: the checked settings of that backend; ``ship`` counts here too
+    :param folder: where the folders of all work lie
+    """
 
     type: ClassVar[str] = "emulated"
     interval: ClassVar[float] = 0.2
 
-    def __init__(self, config: dict[str, Any] | None = None, *, folder: str | None = None) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any] | None = None,
+        *,
+        emulates: str = "emulated",
+        settings: Any = None,
+        folder: str | None = None,
+    ) -> None:
         super().__init__(config)
+        self._emulates = emulates
+        self._ship = getattr(settings, "ship", ())
         self._base = folder or os.path.join(tempfile.gettempdir(), f"stagecoach-{os.getuid()}", "emulated")
 
     def render(self, work: Work) -> Mapping[str, Any]:
-        return {"command": [sys.executable, "stagecoach.pyz", "unit.json", "result.json"], "name": work.name}
+        command = [sys.executable, "stagecoach.pyz", "unit.json", "result.json"]
+        return {"emulates": self._emulates, "command": command, "name": work.name}
 
     def start(self, work: Work) -> Handle:
         os.makedirs(self._base, mode=0o700, exist_ok=True)
         folder = os.path.join(self._base, work.name)
         os.mkdir(folder, 0o700)  # fails when this try was started before
-        unpack_unit(work.unit, folder)
+        unpack_unit(work.unit, folder, ship=self._ship)
         process = subprocess.Popen(  # noqa: S603  # our own engine, by the interpreter that runs this
             ["/bin/sh", "-c", _SCRIPT, sys.executable],
             cwd=folder,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 GROUP = "airflow_stagecoach.backends"
 
+_OURS = "airflow-provider-stagecoach"
+
 #: Canonical type -> class.
 BUILT_IN = {"local": "airflow_stagecoach.backends.local:LocalBackend"}
 
@@ -65,12 +67,9 @@ def canonical(type_: str) -> str:
 
 def installed() -> list[Installed]:
     """Every registered backend, ours first; a type that two packages register stands there twice."""
-    from airflow_stagecoach import __version__
+    from importlib.metadata import version
 
-    ours = [
-        Installed(type_, "airflow-provider-stagecoach", __version__, path)
-        for type_, path in sorted(BUILT_IN.items())
-    ]
+    ours = [Installed(type_, _OURS, version(_OURS), path) for type_, path in sorted(BUILT_IN.items())]
     return ours + sorted(
         Installed(
             canonical(entry.name),
@@ -96,7 +95,7 @@ def find(type_: str) -> type[Backend]:
     :raises BackendError: unknown, registered twice, or broken; the message says which packages are involved
     """
     if type_ in BUILT_IN:
-        return Installed(type_, "airflow-provider-stagecoach", "", BUILT_IN[type_]).load()
+        return Installed(type_, _OURS, "", BUILT_IN[type_]).load()
     all_of_them = installed()
     matching = [one for one in all_of_them if one.name == type_]
     if not matching:

@@ -119,6 +119,11 @@ class RemoteBackend(Backend):
         self.settings: Any = None if self.Config is None else check_config(type(self), self.config)
         self._stopped = threading.Event()
 
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        """What may stand under ``with``, as documents spell it."""
+        return [field.alias or name for name, field in cls.Config.model_fields.items()] if cls.Config else []
+
     # -- what a backend writes --------------------------------------------------------------
 
     @abstractmethod

@@ -135,6 +135,7 @@ class RunsOnPlan(TypedDict):
 
     type: str
     with_: NotRequired[dict[str, Any]]
+    emulate: NotRequired[bool]
 
 
 class JobPlan(TypedDict):

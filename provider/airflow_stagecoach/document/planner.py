@@ -76,6 +76,8 @@ def plan_job(job: Job, workflow: Workflow) -> JobPlan:
     }
     if job.runs_on is not None and job.runs_on.with_:
         plan["runs_on"]["with_"] = job.runs_on.with_
+    if job.runs_on is not None and job.runs_on.emulate:
+        plan["runs_on"]["emulate"] = True
     if job.name is not None:
         plan["name"] = job.name
     if job.desc:

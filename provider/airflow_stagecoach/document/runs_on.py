@@ -11,6 +11,7 @@ from airflow_stagecoach.document.diagnostics import did_you_mean
 from airflow_stagecoach.document.fields import (
     Data,
     FilledText,
+    Flag,
     has_expression,
     text_value,
 )
@@ -63,18 +64,26 @@ class RunsOn(Model):
 
     type: FilledText = Field(description="the backend")
     with_: Data | None = Field(None, alias="with", description="settings of the backend")
+    emulate: Flag | None = Field(
+        None, description="run what would be sent to the backend as a process on the worker"
+    )
 
     @model_validator(mode="after")
     def _backend_exists(self, info: ValidationInfo) -> RunsOn:
         backends = LOCAL_ONLY
         if isinstance(info.context, dict):
-            backends = info.context.get("backends") or LOCAL_ONLY
+            backends = _installed(info)
         faults = Faults()
         self.type = faults.check(lambda value: backend_type(value, backends), self.type, "type") or self.type
         check = backends.get(self.type)
         if check is not None:
             settings = faults.check(check, self.with_ or {}, "with")
             self.with_ = settings or None
+        if self.emulate and self.type == "local":
+            faults.add(
+                fault("bad-combination", "runs-on: local runs on the worker, there is nothing to emulate"),
+                "emulate",
+            )
         faults.raise_any()
         return self
 
@@ -104,10 +113,15 @@ def backend_type(value: Any, backends: Mapping[str, BackendCheck]) -> str:
             f"unknown backend '{text[:60]}'",
             "GitHub's machines do not exist here, write runs-on: local",
         )
-    hint = did_you_mean(
-        name, [*BACKEND_TYPES, *backends, *BACKEND_ALIASES], f"known are {', '.join(BACKEND_TYPES)}"
-    )
+    known = list(dict.fromkeys([*backends, *BACKEND_TYPES]))
+    hint = did_you_mean(name, [*known, *BACKEND_ALIASES], f"known are {', '.join(known)}")
     raise fault("unknown-backend", f"unknown backend '{text[:60]}'", hint)
+
+
+def _installed(info: ValidationInfo) -> Mapping[str, BackendCheck]:
+    """The backends that the caller of ``load`` gave. Not asked for their number: that would look them up."""
+    backends: Mapping[str, BackendCheck] | None = (info.context or {}).get("backends")
+    return LOCAL_ONLY if backends is None else backends
 
 
 def runs_on_value(value: Any, info: ValidationInfo) -> RunsOn:
@@ -115,7 +129,7 @@ def runs_on_value(value: Any, info: ValidationInfo) -> RunsOn:
     if isinstance(value, RunsOn):
         return value
     if isinstance(value, str):
-        backends = (info.context or {}).get("backends") or LOCAL_ONLY
+        backends = _installed(info)
         name = backend_type(value, backends)
         return RunsOn.model_validate({"type": name}, context=info.context)
     return RunsOn.model_validate(value, context=info.context)

@@ -79,8 +79,9 @@ def load_document(
 def _check(data: bytes, name: str, max_legs: int) -> dict[str, Any]:
     """Load a document without the cache; the outcome as an entry of it."""
     from airflow_stagecoach.document import diagnostics_to_json, load
+    from airflow_stagecoach.importer.backends import InstalledBackends
 
-    loaded = load(data, name, max_legs=max_legs)
+    loaded = load(data, name, backends=InstalledBackends(), max_legs=max_legs)
     return {
         "plans": loaded.plans,
         "diagnostics": diagnostics_to_json(loaded.diagnostics),

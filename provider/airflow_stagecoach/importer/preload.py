@@ -18,6 +18,7 @@ _TO_PARSE = (
     "airflow.dag_processing.dagbag",
     "airflow_stagecoach.importer.build",
     "airflow_stagecoach.document.diagnostics",
+    "airflow_stagecoach.document.durations",
     "airflow_stagecoach.document.params",
 )
 
@@ -28,6 +29,7 @@ _TO_CHECK = (
     "airflow_stagecoach.document.workflow",
     "airflow_stagecoach.document.cron",
     "airflow_stagecoach.expressions._check",
+    "airflow_stagecoach.importer.backends",
 )
 
 #: What Airflow itself imports to serialize any DAG; a DAG processor that only met documents has it not.
