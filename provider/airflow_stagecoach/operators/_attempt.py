@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import Error
     from airflow_stagecoach.operators._base import StageBaseOperator
 
+#: Why a stage with a false ``if`` is skipped.
+CONDITION = "Its `if` is false"
+
 #: Phases of a try, in their order. Loading and checking the document come before.
 PHASES = ("prepare", "execute", "complete", "cleanup")
 
@@ -101,7 +104,8 @@ class Attempt:
             }
             self.ended("skipped", error, outcome="cancelled")
         else:
-            self.ended("skipped", {"type": "Skipped", "message": message, "reason": "skipped"})
+            reason = "condition" if message == CONDITION else "skipped"
+            self.ended("skipped", {"type": "Skipped", "message": message, "reason": reason})
 
     def failed(self, exception: BaseException) -> Verdict:
         """Judge a failed try and tell of it.

@@ -21,7 +21,7 @@ from airflow.sdk.exceptions import (
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.operators import _local
-from airflow_stagecoach.operators._attempt import Attempt
+from airflow_stagecoach.operators._attempt import CONDITION, Attempt
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
 from airflow_stagecoach.operators._deadline import Deadline, deadline, is_resumed
 from airflow_stagecoach.operators._fail_fast import FailFast
@@ -373,7 +373,7 @@ class StageBaseOperator(BaseOperator):
         values = {**self._with_env(contexts), "__status__": self._status(context)}
         if not expressions.evaluate_condition(condition, values):
             self.log.info("Skipped: its `if` is false")
-            raise AirflowSkipException("Its `if` is false")
+            raise AirflowSkipException(CONDITION)
 
     def _with_env(self, contexts: dict[str, Any]) -> dict[str, Any]:
         """Contexts with ``env``: the worker's, then each layer of the document, then the stage's own."""

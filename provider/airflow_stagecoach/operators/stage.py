@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_stagecoach.backends import get_backend
 from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators import _local
-from airflow_stagecoach.operators._attempt import place_of
+from airflow_stagecoach.operators._attempt import CONDITION, place_of
 from airflow_stagecoach.operators._base import StageBaseOperator
 from airflow_stagecoach.operators._log import LEVELS, StageLog, default_folder, logger_of
 from airflow_stagecoach.operators._run import OMITTED, is_one_task
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import Modules, Result, StageResult, Unit
 
 
+#: Kinds that consist of other stages.
+NESTED = frozenset({"parallel", "foreach", "until", "case"})
+
+
 class StageOperator(StageBaseOperator):
     """Run one stage: bash, Python, a call, or nested stages.
 
@@ -40,7 +44,7 @@ class StageOperator(StageBaseOperator):
         with self._fail_fast(context).guard(self._cancel):
             result = self._run_unit(context)
             (self.result,) = result["stages"].values()
-            return _outputs(context["ti"], self.result)
+            return _outputs(context["ti"], self.result, nested=self.spec["kind"] in NESTED)
 
     def _run_unit(self, context: Context) -> Result:
         """Run the unit on the backend; secret values are hidden in what comes back."""
@@ -141,7 +145,7 @@ def make_hooks(context: Context, hider: Hider, line: Callable[[str, str], None])
     return Hooks(log=log, trigger=trigger)
 
 
-def _outputs(ti: Any, stage: StageResult) -> dict[str, Any]:
+def _outputs(ti: Any, stage: StageResult, *, nested: bool) -> dict[str, Any]:
     """A stage result as Airflow sees it: outputs, or the exception that gives the right state."""
     if stage.get("omitted"):
         ti.xcom_push(key=OMITTED, value=stage["omitted"])
@@ -149,7 +153,10 @@ def _outputs(ti: Any, stage: StageResult) -> dict[str, Any]:
         outputs: dict[str, Any] = stage["outputs"]
         return outputs
     if stage["state"] == "skipped":
-        raise AirflowSkipException(stage["error"]["message"] if stage["error"] else "Skipped")
+        if stage["error"]:
+            raise AirflowSkipException(stage["error"]["message"])
+        # The only other reasons are those of nested stages: nothing to do, or all of it was skipped.
+        raise AirflowSkipException("Everything inside was skipped" if nested else CONDITION)
     error = stage["error"] or {"type": "StageFailed", "message": "The stage failed"}
     if stage["outputs"]:
         # Partial results of a nested stage stay visible: a failed task returns nothing.
