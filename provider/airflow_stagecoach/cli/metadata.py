@@ -18,6 +18,7 @@ from airflow_stagecoach.document.sniff import is_ours
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from airflow.models.dagrun import DagRun
     from sqlalchemy.engine import URL
     from sqlalchemy.orm import Session
 
@@ -214,8 +215,6 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[WorkflowPlan, 
     from airflow.models.dagrun import DagRun
     from sqlalchemy import select
 
-    from airflow_stagecoach.operators._records_facts import RunFacts
-
     query = (
         select(DagRun, DagModel.fileloc, DagVersion.version_number)
         .join(DagModel, DagModel.dag_id == DagRun.dag_id, isouter=True)
@@ -230,9 +229,24 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[WorkflowPlan, 
             select(DagRun.run_id).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(1000)
         ).all()
         raise NotFound(f"DAG {dag_id!r} has no run {run_id!r}; {nearest(run_id, there, 'run of it')}")
-    run, fileloc, version = row
+    facts = _facts(session, *row)
+    return _plan(session, facts, row[0].created_dag_version_id), facts
+
+
+def read_facts(session: Session, dag_id: str, run_id: str) -> RunFacts:
+    """One run that is there, without its plan."""
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import select
+
+    run = session.scalars(select(DagRun).filter_by(dag_id=dag_id, run_id=run_id)).one()
+    return _facts(session, run, None, None)
+
+
+def _facts(session: Session, run: DagRun, file: str | None, version: int | None) -> RunFacts:
+    from airflow_stagecoach.operators._records_facts import RunFacts
+
     facts = RunFacts(
-        dag_id=dag_id,
+        dag_id=run.dag_id,
         run_id=run.run_id,
         state=str(run.state),
         run_type=str(getattr(run.run_type, "value", run.run_type)),
@@ -241,13 +255,13 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[WorkflowPlan, 
         start=run.start_date,
         end=run.end_date,
         triggered_by=run.triggering_user_name or (run.triggered_by.value if run.triggered_by else None),
-        document=fileloc,
+        document=file,
         version=version,
     )
     _read_tasks(session, facts)
     _read_xcoms(session, facts)
     _read_events(session, facts)
-    return _plan(session, facts, run.created_dag_version_id), facts
+    return facts
 
 
 def _read_tasks(session: Session, facts: RunFacts) -> None:

@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
             outcome["errors"] = [f"{type(error).__name__}: {error}"]
             code = FAILED
         if args.json:
+            _place_records(outcome)
             json.dump(outcome, stdout, default=_json_value, ensure_ascii=False)
             stdout.write("\n")
         else:
@@ -226,7 +227,34 @@ def _print_summary(outcome: dict[str, Any], stdout: TextIO) -> None:
             print(
                 f"  {'':<{width}}    {name} = {text if len(text) <= 200 else text[:197] + '...'}", file=stdout
             )
+    for line in _record_lines(outcome):
+        print(line, file=stdout)
     print(f"{outcome['workflow']}: {outcome['state']}", file=stdout)
+
+
+def _record_lines(outcome: dict[str, Any]) -> Iterator[str]:
+    """Why stages failed, and what was measured."""
+    if "record" not in outcome:
+        return
+    from airflow_stagecoach.cli.runs_summary import failures, head, resources
+
+    failed, more = failures(outcome["record"])
+    for where, sort, message in failed:
+        yield f"  {where}: {sort}" + (f": {message.splitlines()[0][:200]}" if message else "")
+    if more:
+        yield f"  and {more} more failures: --json has all"
+    yield f"  {head(outcome['record'])}"
+    for name, value in resources(outcome["record"]):
+        yield f"  {name}: {value}"
+
+
+def _place_records(outcome: dict[str, Any]) -> None:
+    """Put the record of every stage beside its outputs; what is summed over stages stays in ``record``."""
+    for job_id, job in outcome.get("record", {}).pop("jobs", {}).items():
+        there = outcome["jobs"][job_id]
+        for told, part in zip([job, *job.get("legs", ())], [there, *there.get("legs", ())], strict=False):
+            for stage_id, record in told.get("stages", {}).items():
+                part["stages"][stage_id]["record"] = record
 
 
 def _json_value(value: Any) -> Any:

@@ -41,7 +41,7 @@ def run_plan(
     :param file: the document
     :param params: typed params of the run
     :param answers: answers to approval stages, by ``STAGE`` or ``JOB.STAGE``
-    :return: ``{"state", "params", "jobs"}``
+    :return: ``{"state", "params", "jobs"}`` and ``record``: the run as ``stagecoach runs show`` has it
     """
     with private_home():
         logging.captureWarnings(True)
@@ -51,9 +51,42 @@ def run_plan(
         _local.session = session
         try:
             with redirect_stdout(_Lines(session)):
-                return session.run(plan, params)
+                found = session.run(plan, params)
+                return {**found, "record": _record(plan, str(session.run_id), str(file))}
         finally:
             _local.session = None
+
+
+def _record(plan: WorkflowPlan, run_id: str, file: str) -> dict[str, Any]:
+    """The run as ``stagecoach runs show`` has it."""
+    from datetime import datetime, timezone
+
+    from airflow.utils.session import create_session
+
+    from airflow_stagecoach.cli.metadata import read_facts
+    from airflow_stagecoach.operators._records import run_record
+
+    with create_session() as database:
+        facts = read_facts(database, plan["dag_id"], run_id)
+    facts.document = file
+    return run_record(plan, facts, datetime.now(timezone.utc))
+
+
+#: What needs other runs, or people: a run on this machine leaves it out.
+_NOT_HERE = ("notify", "concurrency", "deadline")
+
+
+def _alone(plan: WorkflowPlan) -> tuple[WorkflowPlan, list[str]]:
+    """A plan without what is not done here, and the names of what was left out."""
+    left_out = [name for name in _NOT_HERE if name in plan]
+    alone: Any = {key: value for key, value in plan.items() if key not in _NOT_HERE}
+    alone["jobs"] = [
+        {**job, "stages": [{k: v for k, v in stage.items() if k != "notify"} for stage in job["stages"]]}
+        for job in plan["jobs"]
+    ]
+    if "notify" not in left_out and any("notify" in stage for job in plan["jobs"] for stage in job["stages"]):
+        left_out.insert(0, "notify")
+    return alone, left_out
 
 
 class Session:
@@ -64,6 +97,7 @@ class Session:
         self._file = file
         self._answers = answers
         self._depth = 0
+        self.run_id: str | None = None  # of the workflow that ended last
         self._locks = [threading.Lock() for _ in range(DEEPEST + 1)]
         self._stderr = sys.stderr
 
@@ -152,7 +186,10 @@ class Session:
         from airflow_stagecoach.operators._report import report
         from airflow_stagecoach.operators._run import WorkflowRun
 
-        dag = build_dag(plan, fileloc=str(self._file))
+        alone, left_out = _alone(plan)
+        if left_out:
+            self.write(f"{plan['dag_id']}: not in a local run: {', '.join(left_out)}", "warning")
+        dag = build_dag(alone, fileloc=str(self._file))
         _store(dag)
         self._depth += 1
         try:
@@ -160,7 +197,8 @@ class Session:
                 dag_run = dag.test(run_conf=_plain(params), mark_success_pattern=_NOTHING_TO_RUN)
         finally:
             self._depth -= 1
-        data = DatabaseRunData(plan, dag_run.run_id, params)
+        self.run_id = dag_run.run_id
+        data = DatabaseRunData(plan, self.run_id, params)
         found = report(WorkflowRun(plan, data))
         if str(dag_run.state) == "failed":
             found["state"] = "failed"

@@ -109,13 +109,19 @@ def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:
             f"{done}/{len(leg['stages'])}",
             str(leg["tries"]),
             duration(leg["duration"]),
-            ", ".join(sorted({_reason(record) for record in leg["stages"].values()} - {""})),
+            _reason_of_leg(leg),
         )
     seen = {leg["index"] for leg in shown}
     rest = [leg for leg in legs if leg["index"] not in seen]
     if rest:
         results = Counter(_result(leg["result"], leg["result"], 0) for leg in rest)
         yield Line(1, f"{len(rest)} {'more ' if shown else ''}legs", counted(results), "", "", "")
+
+
+def _reason_of_leg(leg: Mapping[str, Any]) -> str:
+    """Of the stage that failed, else of the first that has one."""
+    records = sorted(leg["stages"].values(), key=lambda record: record["outcome"] != "failure")
+    return next(filter(None, map(_reason, records)), "")
 
 
 def _is_worth_a_look(leg: Mapping[str, Any]) -> bool:
@@ -134,7 +140,7 @@ def _reason(record: Mapping[str, Any]) -> str:
     if record["outcome"] == "success" and not record["reason"]:
         return ""
     parts = [record["category"], record["reason"]]
-    if record["exit_code"] is not None:
+    if record["exit_code"] is not None and record["reason"] != f"exit-{record['exit_code']}":
         parts.append(f"exit code {record['exit_code']}")
     if record["by"]:
         parts.append(f"by {record['by']}")

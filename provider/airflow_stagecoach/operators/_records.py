@@ -16,7 +16,7 @@ from airflow_stagecoach import expressions
 from airflow_stagecoach.operators._names import leg_name
 from airflow_stagecoach.operators._record import ERROR, RECORD, Place, stage_record, throughput
 from airflow_stagecoach.operators._records_facts import FactsRun, RunFacts, TaskFacts
-from airflow_stagecoach.operators._records_reasons import concurrency, explain
+from airflow_stagecoach.operators._records_reasons import UPSTREAM_FAILED, concurrency, explain
 from airflow_stagecoach.operators._results import FAILURE, FINISHED, SKIPPED, SUCCESS
 from airflow_stagecoach.operators._run import (
     ALL_STAGES,
@@ -150,6 +150,8 @@ class _Reader:
             told = self._told(task_id, index, task, stage_id if one_task else None)
             place = self._place(job, stage, stage_id, task_id, index, matrix, task)
             failure = self._failure(task_id, index, task)
+            if one_task and told is not None and told.get("state") != "failed":
+                failure = None  # the report is of another of its task's stages
             record = self._record(place, task, told, failure)
             if told is None or self._was_changed(task, told, one_task=one_task):
                 record |= explain(
@@ -257,6 +259,8 @@ class _Reader:
             if place.task_id.rpartition(".")[2] != ALL_STAGES and state != told.get("state"):
                 # Changed by hand since, or another try follows.
                 record |= {"state": state, "outcome": _OUTCOMES.get(state or "")}
+        if record["state"] == "upstream_failed" and record["reason"] is None:
+            record["reason"] = UPSTREAM_FAILED
         if record["queue_seconds"] is None and last is not None:
             record["queue_seconds"] = _between(last.queued, last.start)
         record["throughput"] = throughput(record["metrics"], record["duration"])
