@@ -236,6 +236,10 @@ class DockerBackend(RemoteBackend):
             if error.status_code != 409:  # Its removal is on the way already.
                 raise
 
+    def reach(self) -> dict[str, Any]:
+        names = ("image", "host", "tls", "conn", "auto-remove", "auto_remove")
+        return {name: value for name, value in self.config.items() if name in names}
+
     def check(self) -> str:
         return f"Docker {self.client.version()['Version']}"
 

@@ -158,6 +158,13 @@ class RemoteBackend(Backend):
     def clean(self, handle: Handle) -> None:
         """Remove everything that was made for the work; after this :meth:`find` does not give it."""
 
+    def reach(self) -> dict[str, Any]:
+        """The settings by which started work is reached again, in the shape of ``with``.
+
+        They are stored while a task is deferred: leave out what may be secret and is not needed for that.
+        """
+        return dict(self.config)
+
     def check(self) -> str:
         """Reach out to the place.
 

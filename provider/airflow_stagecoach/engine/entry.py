@@ -7,10 +7,13 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Dict, Sequence
 
+from airflow_stagecoach.engine.hooks import Hooks
 from airflow_stagecoach.engine.transport import dump, load
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from airflow_stagecoach.engine.secrets import Hider
 
 USAGE = "usage: stagecoach.pyz UNIT.json RESULT.json    (- is standard input or output)"
 
@@ -59,15 +62,37 @@ def main(arguments: Sequence[str]) -> int:
 def _run(unit: Dict[str, Any]) -> Dict[str, Any]:
     from airflow_stagecoach.engine.runner import Runner
 
+    contexts = unit.get("contexts") or {}
+    hooks, hider = None, None
+    if contexts.get("secrets") or contexts.get("conn"):
+        from airflow_stagecoach.engine.secrets import Hider
+
+        # Whoever reads this log may not know what is secret.
+        hider = Hider(contexts)
+        hooks = _HidingHooks(hider)
     # Nobody outside looks at the clock of a single stage, so the engine does, unless told otherwise.
-    runner = Runner({"enforce_timeouts": True, **unit})
+    runner = Runner({"enforce_timeouts": True, **unit}, hooks)
 
     def stop(number: int, frame: FrameType | None) -> None:
         runner.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    return dict(runner.run())
+    result: Dict[str, Any] = dict(runner.run())
+    if hider is not None:
+        result = hider.value(result)
+    return result
+
+
+class _HidingHooks(Hooks):
+    """Prints lines without secret values."""
+
+    def __init__(self, hider: Hider) -> None:
+        super().__init__()
+        self._hider = hider
+
+    def log(self, text: str, level: str = "info") -> None:
+        super().log(self._hider.text(text), level)
 
 
 def _read(path: str) -> str:

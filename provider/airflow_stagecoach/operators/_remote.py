@@ -1,0 +1,87 @@
+"""A stage on a remote backend: followed from the worker for a while, then from the triggerer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.sdk.exceptions import TaskDeferred
+
+from airflow_stagecoach.backends.remote import RemoteBackend, StillRunning
+from airflow_stagecoach.exceptions import StageConfigError
+from airflow_stagecoach.operators import _local
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from airflow_stagecoach.backends.base import Backend
+    from airflow_stagecoach.backends.work import Handle, Identity
+    from airflow_stagecoach.document.plan import RunsOnPlan
+    from airflow_stagecoach.engine import Hooks
+    from airflow_stagecoach.engine.contract import Result, Unit
+
+#: Seconds that a worker follows work before it leaves that to the triggerer. Not less: a task that comes back
+#: within some seconds can be failed by the scheduler, which still waits to hear of the first worker's end.
+BEFORE_DEFERRING = 10.0
+
+#: Where a deferred task goes on: a method of ``StageOperator``.
+RESUME = "resume_work"
+
+
+def identity(ti: Any) -> Identity:
+    """Which task this is."""
+    index = ti.map_index
+    return {
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": -1 if index is None else index,
+        "try_number": ti.try_number,
+    }
+
+
+def make_backend(runs_on: RunsOnPlan, settings: dict[str, Any]) -> Backend:
+    """The backend of a job.
+
+    :param settings: what stands under ``with``, evaluated
+    :raises StageConfigError: there is no such backend, or its settings do not fit
+    """
+    from airflow_stagecoach.backends import get_backend
+
+    try:
+        return get_backend(runs_on["type"], settings, emulate=runs_on.get("emulate", False))
+    except (LookupError, ValueError) as error:
+        raise StageConfigError(str(error)) from error
+
+
+def run(
+    backend: Backend, unit: Unit, hooks: Hooks, *, ti: Any, runs_on: RunsOnPlan, timeout: timedelta | None
+) -> Result:
+    """Run a unit to its end, or until the worker is needed elsewhere.
+
+    :param timeout: of this try
+    :raises TaskDeferred: the triggerer goes on
+    """
+    if not isinstance(backend, RemoteBackend):
+        return backend.run(unit, hooks)
+    unit = cast("Unit", {**unit, "identity": identity(ti), "enforce_timeouts": True})
+    wait = None if _local.session is not None else BEFORE_DEFERRING
+    try:
+        return backend.run(unit, hooks, wait=wait)
+    except StillRunning as still:
+        from airflow_stagecoach.triggers.work import WorkTrigger
+
+        deadline = None if timeout is None else time.time() + timeout.total_seconds() - BEFORE_DEFERRING
+        reached = {**runs_on, "with_": backend.reach()}
+        trigger = WorkTrigger(reached, still.handle, still.position, deadline)
+        raise TaskDeferred(
+            trigger=trigger, method_name=RESUME, kwargs={"handle": dict(still.handle)}
+        ) from None
+
+
+def resume(backend: Backend, unit: Unit, hooks: Hooks, *, event: dict[str, Any], handle: Handle) -> Result:
+    """Take the result of work that a trigger followed; stop it when its time is over."""
+    remote = cast("RemoteBackend", backend)
+    if event.get("timeout"):
+        remote.cancel()
+    return remote.follow(handle, unit, hooks, position=event.get("position"))
