@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -66,7 +66,7 @@ class WorkTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Give one event, ``{"position": ..., "timeout": bool}``: the worker looks what became of the work."""
+        """Give one event, ``{"position": ..., "timeout": bool}``: the worker looks what became of it."""
         backend = await _thread(self._backend)()
         answered = time.monotonic()
         while True:
@@ -93,10 +93,10 @@ class WorkTrigger(BaseTrigger):
     def _backend(self) -> RemoteBackend:
         from airflow_stagecoach.backends import get_backend
 
-        found: Any = get_backend(
-            self.runs_on["type"], self.runs_on.get("with_"), emulate=self.runs_on.get("emulate", False)
+        emulate = self.runs_on.get("emulate", False)
+        return cast(
+            "RemoteBackend", get_backend(self.runs_on["type"], self.runs_on["with_"], emulate=emulate)
         )
-        return found
 
     def _look(self, backend: RemoteBackend) -> Status:
         status = backend.poll(self.handle)
