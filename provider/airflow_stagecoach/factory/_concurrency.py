@@ -40,7 +40,7 @@ def surround(dag: DAG, workflow: WorkflowPlan, concurrency: ConcurrencyPlan) -> 
         task_id=CONCURRENCY,
         task_display_name="concurrency",
         concurrency=concurrency,
-        params=workflow.get("params"),
+        declared=workflow.get("params"),
         retries=0,
     )
     for task in first:

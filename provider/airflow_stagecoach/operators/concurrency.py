@@ -17,6 +17,7 @@ the run is cancelled. How the group is kept: :mod:`airflow_stagecoach.triggers._
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ class ConcurrencyOperator(BaseOperator):
     """Waits in the triggerer until the run may work, or ends as ``on_conflict`` says.
 
     :param concurrency: group (a template over params, run and vars) and what a run does when it is held
-    :param params: the declared params of the workflow; ``None`` when it declares none
+    :param declared: the params that the workflow declares; ``None`` when it declares none
     """
 
     custom_operator_name = "concurrency"
@@ -67,7 +68,7 @@ class ConcurrencyOperator(BaseOperator):
     start_from_trigger = True
 
     def __init__(
-        self, *, concurrency: ConcurrencyPlan, params: dict[str, Any] | None = None, **kwargs: Any
+        self, *, concurrency: ConcurrencyPlan, declared: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.start_trigger_args = StartTriggerArgs(
@@ -75,7 +76,8 @@ class ConcurrencyOperator(BaseOperator):
             trigger_kwargs={
                 "group": concurrency["group"],
                 "on_conflict": concurrency["on_conflict"],
-                "params": params,
+                # As text: Airflow would give nested maps back in the form in which it stores them.
+                "declared": None if declared is None else json.dumps(declared),
             },
             next_method="resume",
         )
@@ -166,7 +168,8 @@ class GroupTrigger(ConcurrencyTrigger):
     def group_name(self) -> str:
         """Evaluate the group's name. See :meth:`ConcurrencyTrigger.group_name`."""
         ti: Any = self.task_instance
-        return group_name(self.group, self.params, ti.get_template_context())
+        declared = None if self.declared is None else json.loads(self.declared)
+        return group_name(self.group, declared, ti.get_template_context())
 
 
 def to_skip(states: Mapping[str, Any], names: set[str]) -> list[tuple[str, int]]:

@@ -51,7 +51,7 @@ class ConcurrencyTrigger(BaseTrigger):
 
     :param group: name of the group; a template
     :param on_conflict: queue, reject, skip or cancel-running
-    :param params: the declared params of the workflow, ``None`` when it declares none
+    :param declared: the params that the workflow declares, as JSON, ``None`` when it declares none
     :param poll_interval: seconds between two steps
     """
 
@@ -59,13 +59,13 @@ class ConcurrencyTrigger(BaseTrigger):
         self,
         group: str,
         on_conflict: str,
-        params: dict[str, Any] | None = None,
+        declared: str | None = None,
         poll_interval: float = 1.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not type it
         self.group = group
         self.on_conflict = on_conflict
-        self.params = params
+        self.declared = declared
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -75,7 +75,7 @@ class ConcurrencyTrigger(BaseTrigger):
             {
                 "group": self.group,
                 "on_conflict": self.on_conflict,
-                "params": self.params,
+                "declared": self.declared,
                 "poll_interval": self.poll_interval,
             },
         )
