@@ -96,6 +96,8 @@ def connection_secrets(connection: Mapping[str, Any]) -> Iterator[str]:
     password, login = connection.get("password"), connection.get("login")
     yield from _texts([password, connection.get("extra")])
     if password and login:
+        import base64
+
         yield base64.b64encode(f"{login}:{password}".encode()).decode()
 
 
