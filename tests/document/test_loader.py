@@ -261,6 +261,47 @@ _WORDS = st.sampled_from(
         "runs-on",
         "local",
         "desc",
+        "on",
+        "never",
+        "rules",
+        "policy",
+        "backoff",
+        "custom",
+        "exit:5",
+        "message:/(/",
+        "network",
+        "concurrency",
+        "group",
+        "on-conflict",
+        "queue",
+        "notify",
+        "failure",
+        "deadline",
+        "webhook",
+        "notifier",
+        "https://x.y/${{ matrix.a }}",
+        "headers",
+        "logging",
+        "level",
+        "file",
+        "debug",
+        "resources",
+        "limits",
+        "cpu",
+        "memory",
+        "gpu",
+        "500m",
+        "1Gi",
+        "enforce",
+        "best-effort",
+        "teardown",
+        "granularity",
+        "job",
+        "pool",
+        "pool-slots",
+        "priority",
+        "cleanup",
+        "none",
     ]
 )
 _JUNK = st.recursive(
@@ -289,9 +330,14 @@ name: w
 type: Workflow
 on: [{cron: "0 3 * * *", timezone: Asia/Bangkok}]
 params: {a: {type: choice, options: [x, y], default: x}, b: int}
-defaults: {retry: {max: 2, backoff: linear, increment: 5}, timeout: 30m}
+defaults: {retry: {max: 2, backoff: linear, increment: 5}, timeout: 30m, pool: p, cleanup: always}
+concurrency: {group: "g-${{ params.a }}", on-conflict: cancel-running}
+deadline: 1h
+notify: {failure: {webhook: "https://x.y", secret: "${{ secrets.k }}"}, deadline: [{conn: pager}]}
+logging: {level: info, file: {path: /logs, max-bytes: 10M}}
 jobs:
   one:
+    resources: {cpu: 500m, memory: 512Mi, limits: {memory: 1Gi}}
     stages:
       - {id: s, name: "S ${{ params.b }}", bash: "echo ${{ params.a }}", env: {A: "${{ secrets.x }}"}}
       - id: py
@@ -302,11 +348,14 @@ jobs:
     needs: one
     if: always() && needs.one.result == 'success'
     strategy: {matrix: {m: [1, 2], n: "${{ needs.one.outputs.o }}"}, include: [{m: 3}], max-parallel: 2}
+    notify: {retry: "https://x.y/${{ matrix.m }}"}
     stages:
+      - {run: x = 1, retry: {max: 3, on: [network, "exit:1-5"], rules: [{match: "message:/a b/", delay: 1m}]}}
       - foreach: "${{ fromJson('[1]') }}"
         stages:
           - {case: "${{ item }}", match: [{case: 1, stages: [{raise: "${{ case }}"}]}, {else: [{echo: x}]}]}
       - {until: "loop > 2", stages: [{parallel: {b: [{uses: a/b@c, with: {x: "${{ branch }}"}}]}}]}
+      - {bash: rm, teardown: true, timeout: none, priority: 5}
 """
 
 

@@ -66,6 +66,13 @@ end_date: 2025-01-01T00:00:00+01:00
 catchup: true
 max-active-runs: 2
 timeout: 1h
+max-active-tasks: 4
+deadline: 30m
+concurrency: {group: "g-${{ params.a }}", on-conflict: skip}
+notify:
+  success: https://x.y
+  failure: [{webhook: "${{ vars.url }}", secret: "${{ secrets.k }}", headers: {A: 1}}, {conn: pager}]
+  deadline: {notifier: a.b.C, with: {text: "${{ run.id }}"}}
 jobs: {}
 """
     found = plan(text)
@@ -83,6 +90,20 @@ jobs: {}
         "catchup": True,
         "max_active_runs": 2,
         "timeout": 3600,
+        "max_active_tasks": 4,
+        "deadline": 1800,
+        "concurrency": {"group": "g-${{ params.a }}", "on_conflict": "skip"},
+        "notify": [
+            {"event": "success", "webhook": "https://x.y"},
+            {
+                "event": "failure",
+                "webhook": "${{ vars.url }}",
+                "secret": "${{ secrets.k }}",
+                "headers": {"A": 1},
+            },
+            {"event": "failure", "conn": "pager"},
+            {"event": "deadline", "notifier": "a.b.C", "with_": {"text": "${{ run.id }}"}},
+        ],
         "params": {"a": {"type": "int"}, "b": {"type": "str", "desc": "d", "required": True, "default": "x"}},
         "env": {"A": 1},
     }
@@ -104,6 +125,7 @@ jobs:
     timeout: 2m
     continue-on-error: true
     granularity: job
+    cleanup: never
     outputs: {o: "${{ stages.s.outputs.x }}"}
     stages: [{id: s, bash: x}]
 """
@@ -122,6 +144,7 @@ jobs:
         "continue_on_error": True,
         "granularity": "job",
         "timeout": 120,
+        "cleanup": "never",
     }
 
 
@@ -152,6 +175,11 @@ def test_specs(body: str, spec: dict[str, Any]) -> None:
         ("{max: 5, backoff: exponential, factor: 3, max-delay: 5m, jitter: full}", {"max": 5, "delay": 10, "backoff": "exponential", "factor": 3, "max_delay": 300, "jitter": "full"}),
         ("{max: 5, backoff: linear, increment: 5}", {"max": 5, "delay": 10, "backoff": "linear", "increment": 5}),
         ("{max: 3, backoff: custom, delays: [1, 2m]}", {"max": 3, "delay": 1, "backoff": "custom", "delays": [1, 120]}),
+        ("{max: 3, on: [], never: []}", {"max": 3, "delay": 10}),
+        ("{max: 2, never: [timeout, 'exit:1-5', 'http: 404'], on: network}", {"max": 2, "delay": 10, "on": ["network"], "never": ["timeout", "exit:1-5", "http:404"]}),
+        ("{max: 5, rules: [{match: 'http:429', delay: 1m, max: 2}, {match: [component, 'message:/x/i'], action: fail}, {match: system, action: retry}]}", {"max": 5, "delay": 10, "rules": [{"match": ["http:429"], "delay": 60, "max": 2}, {"match": ["component", "message:(?i)x"], "action": "fail"}, {"match": ["system"]}]}),
+        ("{max: 3, backoff: custom, policy: 'a.b:C'}", {"max": 3, "delay": 10, "backoff": "custom", "policy": "a.b:C"}),
+        ("{max: 3, backoff: custom, policy: 'a:C', with: {x-y: [1]}, delay: 1, never: system}", {"max": 3, "delay": 1, "backoff": "custom", "never": ["system"], "policy": "a:C", "with_": {"x-y": [1]}}),
         ("{max: 3, on: [ValueError, 75], never: my.Error}", {"max": 3, "delay": 10, "on": ["ValueError", "exit:75"], "never": ["my.Error"]}),
     ],
 )  # fmt: skip

@@ -14,20 +14,29 @@ from airflow_stagecoach.document import (
     BashStage,
     CallStage,
     CaseStage,
+    Concurrency,
+    Defaults,
     DocumentError,
     EmptyStage,
     ForEachStage,
     Job,
+    Limits,
+    LogFile,
+    Logging,
     Match,
+    Notify,
     OnLocal,
     OperatorStage,
     ParallelStage,
     Param,
     PyStage,
     RaiseStage,
+    Resources,
     Retry,
+    RetryRule,
     Rule,
     Strategy,
+    Target,
     TriggerStage,
     UntilStage,
     VirtualPyStage,
@@ -114,6 +123,12 @@ jobs:
 """
 
 
+def without_lines(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_lines(item) for key, item in value.items() if key != "line"}
+    return [without_lines(item) for item in value] if isinstance(value, list) else value
+
+
 def test_python_and_yaml_give_one_plan() -> None:
     process = Job(
         id="process",
@@ -135,13 +150,54 @@ def test_python_and_yaml_give_one_plan() -> None:
     )
     loaded = load(DOCUMENT, "f.yml")
     assert loaded.diagnostics == []
-
-    def without_lines(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: without_lines(item) for key, item in value.items() if key != "line"}
-        return [without_lines(item) for item in value] if isinstance(value, list) else value
-
     assert without_lines(workflow.plan()) == without_lines(loaded.plans[0])
+
+
+def test_run_control() -> None:
+    stage = BashStage(
+        bash="x",
+        resources=Resources(cpu="500m", limits=Limits(memory="1Gi")),
+        logging=Logging(level="debug", file=LogFile(path="/logs")),
+        notify=Notify(failure=[Target(conn="pager"), "https://x.y"]),
+        retry=Retry(max=2, rules=[RetryRule(match=["network", 75], delay="1m")]),
+        timeout="none",
+        pool="p",
+        pool_slots=2,
+        priority=3,
+    )
+    last = BashStage(bash="y", teardown=True)
+    workflow = Workflow(
+        name="w",
+        concurrency=Concurrency(group="g", on_conflict="reject"),
+        max_active_tasks=3,
+        deadline="1h",
+        notify=Notify(deadline="https://x.y"),
+        defaults=Defaults(cleanup="never"),
+        jobs=[Job(id="j", stages=[stage, last])],
+    )
+    text = """
+name: w
+concurrency: {group: g, on-conflict: reject}
+max-active-tasks: 3
+deadline: 1h
+notify: {deadline: https://x.y}
+defaults: {cleanup: never}
+jobs:
+  j:
+    stages:
+      - bash: x
+        resources: {cpu: 0.5, limits: {memory: 1Gi}}
+        logging: {level: debug, file: {path: /logs}}
+        notify: {failure: [{conn: pager}, https://x.y]}
+        retry: {max: 2, rules: [{match: [network, 75], delay: 60}]}
+        timeout: none
+        pool: p
+        pool-slots: 2
+        priority: 3
+      - {bash: y, teardown: true}
+"""
+    (plan,) = load(text, "f.yml").plans
+    assert without_lines(workflow.plan()) == without_lines(plan)
 
 
 def test_jobs_as_a_map() -> None:

@@ -325,7 +325,8 @@ class _Check:
             self.add(code, unnamed, path)
         secret = stored_secret(references, stored, self.secret_env) if stored is not None else None
         if secret is not None:
-            self.add("secret", secret, path, "use it in `env`")
+            hint = "scripts, `env` and `with` may use it" if secret.startswith("env.") else "use it in `env`"
+            self.add("secret", secret, path, hint)
 
     def condition(self, value: str | bool | None, scope: Scope, path: Path) -> None:
         """A condition: its names, and a boolean where it is constant."""

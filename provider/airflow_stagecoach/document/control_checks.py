@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Keys that belong to a task, so to the outermost stage or, with granularity: job, to the job.
 _OF_A_TASK = {"pool": "pool", "pool_slots": "pool-slots", "priority": "priority", "resources": "resources"}
-_OF_A_STAGE_OF_A_JOB = {**_OF_A_TASK, "logging": "logging", "notify": "notify", "teardown": "teardown"}
+_OF_A_STAGE_OF_A_JOB = {**_OF_A_TASK, "notify": "notify", "teardown": "teardown"}
 
 #: Backends that run on the worker's own machine.
 _WITHOUT_GPU = ("local",)
@@ -58,7 +58,14 @@ class _Jobs:
     def __init__(self, workflow: Workflow, damaged: frozenset[Any], add: Add) -> None:
         self.workflow = workflow
         self.damaged = damaged
-        self.add = add
+        self._add = add
+        self._told: set[tuple[str, Path]] = set()
+
+    def add(self, code: str, message: str, path: Path, hint: str, *, on_key: bool = False) -> None:
+        """Note a fault, once: what a job says may be wrong for each of its stages."""
+        if (message, path) not in self._told:
+            self._told.add((message, path))
+            self._add(code, message, path, hint, on_key=on_key)
 
     def run(self) -> None:
         for name, job in self.workflow.jobs.items():
@@ -68,6 +75,10 @@ class _Jobs:
                 self._teardowns(job, (*path, "stages"))
             if job.granularity == "job":
                 self._one_task(job, path)
+            if job.resources is not None and not any(stage.kind in WITH_RESOURCES for stage in job.stages):
+                message = "no stage of this job can be given resources"
+                hint = "they are of bash, Python, call and nested stages; remove `resources`"
+                self.add("bad-combination", message, (*path, "resources"), hint, on_key=True)
             for index, stage in enumerate(job.stages):
                 own = (*path, "stages", index)
                 self._deadline_is_not_here(stage, own)
@@ -104,13 +115,7 @@ class _Jobs:
                 if getattr(stage, field) is not None:
                     message = f"with granularity: job one task runs all stages, so '{key}' belongs to the job"
                     self.add("bad-combination", message, (*own, key), f"write {key} on the job", on_key=True)
-            for field in ("format", "file"):
-                if stage.logging is not None and getattr(stage.logging, field) is not None:
-                    message = (
-                        f"with granularity: job all stages have one log, so '{field}' belongs to the job"
-                    )
-                    hint = f"write logging: {{{field}: ...}} on the job"
-                    self.add("bad-combination", message, (*own, "logging", field), hint, on_key=True)
+            self._only_a_level(stage, own, "with granularity: job all stages have one log", "job")
             self._no_policy(stage, own, "with granularity: job stages are retried inside the task")
         inherited = job.retry or (self.workflow.defaults.retry if self.workflow.defaults else None)
         if inherited is not None and inherited.policy and any(stage.retry is None for stage in job.stages):
@@ -118,6 +123,14 @@ class _Jobs:
             hint = "write a retry without policy on the job, or granularity: stage"
             place = (*path, "retry", "policy") if job.retry is not None else (*path, "granularity")
             self.add("bad-combination", message, place, hint, on_key=True)
+
+    def _only_a_level(self, stage: Stage, path: Path, why: str, owner: str) -> None:
+        """Stages that share a log may have levels of their own."""
+        for key in ("format", "file"):
+            if stage.logging is not None and getattr(stage.logging, key) is not None:
+                hint = f"write logging: {{{key}: ...}} on the {owner}"
+                message = f"{why}, so '{key}' belongs to the {owner}"
+                self.add("bad-combination", message, (*path, "logging", key), hint, on_key=True)
 
     def _retry_is_not_told(self, place: Job | Stage, path: Path) -> None:
         if place.notify is not None and place.notify.retry:
@@ -139,17 +152,9 @@ class _Jobs:
         plan = stage_resources(stage, job, self.workflow.defaults)
         for key, request, limit in too_large(plan):
             field = key.replace("-", "_")
-            levels = self._levels(stage, job, path)
-            if any(_sets_both(level, field) for level, _ in levels):
-                continue  # The model has told it.
-            place = next(
-                (
-                    (*where, "resources", key)
-                    for level, where in levels
-                    if level is not None and _sets(level, field)
-                ),
-                (*path, "resources"),
-            )
+            levels = [level for level in self._levels(stage, job, path) if level[0].resources is not None]
+            asks = next(level for level in levels if getattr(level[0].resources, field) is not None)
+            place = (*asks[1], "resources", key)
             context = above_the_limit(key, request, limit).context
             self.add(context["code"], context["message"], place, context["hint"])
         backend = job.runs_on.type if job.runs_on is not None else "local"
@@ -157,7 +162,7 @@ class _Jobs:
             place = next(
                 (*where, "resources", "gpu")
                 for level, where in self._levels(stage, job, path)
-                if level is not None and level.resources is not None and level.resources.gpu is not None
+                if level.resources is not None and level.resources.gpu is not None
             )
             message = f"the {backend} backend cannot give GPUs"
             hint = "run the job on a backend that has them, or write enforce: best-effort beside gpu"
@@ -165,7 +170,10 @@ class _Jobs:
 
     def _levels(self, stage: Stage, job: Job, path: Path) -> list[tuple[Any, Path]]:
         """Where resources may stand, the innermost first, each with the path that leads to it."""
-        return [(stage, path), (job, path[:2]), (self.workflow.defaults, ("defaults",))]
+        levels: list[tuple[Any, Path]] = [(stage, path), (job, path[:2])]
+        if self.workflow.defaults is not None:
+            levels.append((self.workflow.defaults, ("defaults",)))
+        return levels
 
     def _nested(self, stage: Stage, path: Path) -> None:
         """An inner stage is no task of its own."""
@@ -177,6 +185,7 @@ class _Jobs:
                 self.add(
                     "not-nested", message, (*path, key), f"move '{key}' to the outermost stage", on_key=True
                 )
+        self._only_a_level(stage, path, "a stage inside another one writes to its log", "outermost stage")
         if stage.timeout == NO_TIMEOUT:
             message = "a stage inside another one has no timeout of its own by default"
             self.add("bad-combination", message, (*path, "timeout"), "remove it", on_key=True)
@@ -196,7 +205,8 @@ def check_policies(workflow: Workflow, check: PolicyCheck, add: Add) -> None:
         try:
             check(retry.policy, retry.with_ or {})
         except PolicyError as error:
-            add("bad-policy", str(error), (*path, "retry", error.key), error.hint)
+            on_key = len(error.path) > 1
+            add("bad-policy", str(error), (*path, "retry", *error.path), error.hint, on_key=on_key)
 
 
 def _retries(workflow: Workflow) -> Iterator[tuple[Retry | None, Path]]:
@@ -216,14 +226,3 @@ def _inner_stages(stage: Stage, path: Path) -> Iterator[tuple[Stage, Path]]:
             own = (*path, *place, index)
             yield child, own
             yield from _inner_stages(child, own)
-
-
-def _sets(level: Any, field: str) -> bool:
-    """Whether a level asks for an amount itself."""
-    return level.resources is not None and getattr(level.resources, field) is not None
-
-
-def _sets_both(level: Any, field: str) -> bool:
-    if level is None or level.resources is None or level.resources.limits is None:
-        return False
-    return _sets(level, field) and getattr(level.resources.limits, field) is not None

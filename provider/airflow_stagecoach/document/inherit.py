@@ -43,6 +43,9 @@ def add_inherited(plan: StagePlan, stage: Stage, job: Job, workflow: Workflow) -
     )
     if logging:
         plan["logging"] = logging
+        if "level" in logging:
+            # The engine filters what Python logs; inner stages have it from the outer one.
+            plan["spec"]["logging"] = {"level": logging["level"]}
     resources = stage_resources(stage, job, defaults)
     if resources:
         plan["resources"] = resources

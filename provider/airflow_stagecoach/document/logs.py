@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("text", "json")
 MAX_BACKUPS = 100
+#: The smallest log file, in bytes.
+MIN_FILE = 1024
 _LEVEL_HABITS = {"warn": "warning", "fatal": "critical", "trace": "debug", "verbose": "debug"}
 
 
@@ -51,6 +53,11 @@ def folder_value(value: Any) -> str:
     return text
 
 
+def file_size(value: Any) -> int:
+    """Bytes of a log file: a few lines at least."""
+    return parse_bytes(value, MIN_FILE)
+
+
 class LogFile(Model):
     """An additional log file of each try, ``FOLDER/dag/run/task/try.log``."""
 
@@ -71,7 +78,7 @@ class LogFile(Model):
         | None
     ) = Field(None, description="the folder, what the option `[stagecoach] log_folder` names if absent")
     max_bytes: (
-        Annotated[int, PlainValidator(quantity(parse_bytes)), WithJsonSchema({"type": ["integer", "string"]})]
+        Annotated[int, PlainValidator(quantity(file_size)), WithJsonSchema({"type": ["integer", "string"]})]
         | None
     ) = Field(None, description="a file that grows beyond it is continued in a new one: 10M, 64Mi")
     backups: (
@@ -134,7 +141,7 @@ class Logging(Model):
             WithJsonSchema({"enum": list(LEVELS)}),
         ]
         | None
-    ) = Field(None, description="of `logger` in Python, and the variable LOG_LEVEL; info if absent")
+    ) = Field(None, description="of `logger` in Python, and the variable LOG_LEVEL; all if absent")
     format: (
         Annotated[
             Literal["text", "json"], PlainValidator(word(*FORMATS)), WithJsonSchema({"enum": list(FORMATS)})

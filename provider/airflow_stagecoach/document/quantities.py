@@ -31,7 +31,7 @@ _UNITS = {
     "Gi": 1 << 30,
     "Ti": 1 << 40,
 }
-_AMOUNT = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)", re.ASCII)
+_AMOUNT = re.compile(r"(\d{1,20}(?:\.\d{1,9})?)\s*([A-Za-z]*)", re.ASCII)
 
 
 class QuantityError(ValueError):
@@ -66,10 +66,10 @@ def parse_cpu(value: object) -> float:
     return int(cores) if cores.denominator == 1 else float(cores)
 
 
-def parse_bytes(value: object) -> int:
+def parse_bytes(value: object, least: int = MIN_BYTES) -> int:
     """The bytes that a value stands for: a whole number, or text such as ``"512Mi"`` or ``"1.5G"``.
 
-    A part of a byte is rounded up. Raises :class:`QuantityError`.
+    A part of a byte is rounded up; less than ``least`` is no amount. Raises :class:`QuantityError`.
     """
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise QuantityError(f"expected {BYTES_EXPECTED}")
@@ -83,9 +83,10 @@ def parse_bytes(value: object) -> int:
         amount = math.ceil(Fraction(match[1]) * unit)
     else:
         amount = value
-    if amount < MIN_BYTES:
-        small = amount > 0 and str(value).strip().isdigit()
-        raise QuantityError("expected at least 1Mi", f"write {amount}Mi" if small else None)
+    if amount < least:
+        bare = amount > 0 and str(value).strip().isdigit()
+        shown = "1Mi" if least == MIN_BYTES else f"{least} bytes"
+        raise QuantityError(f"expected at least {shown}", f"write {amount}Mi" if bare else None)
     if amount > MAX_BYTES:
         raise QuantityError("expected at most 1048576Ti")
     return amount

@@ -30,6 +30,8 @@ from airflow_stagecoach.document.retry_matches import Matches  # noqa: TC001 - p
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic_core import PydanticCustomError
+
     from airflow_stagecoach.document.plan import RetryPlan, RetryRulePlan
 
 #: Retries after the first try, at most; and seconds between two tries unless the document says otherwise.
@@ -79,6 +81,12 @@ Delays = Annotated[
     PlainValidator(list_of(duration_value, "durations", single=False)),
     WithJsonSchema({"type": "array", "items": {"type": ["number", "string"]}, "minItems": 1}),
 ]
+
+
+def _cancelled() -> PydanticCustomError:
+    """Somebody wanted it to stop."""
+    message = "what was cancelled is never retried"
+    return fault("bad-combination", message, "remove 'cancelled'; a person may clear the task")
 
 
 class RetryRule(Model):
@@ -243,7 +251,11 @@ class Retry(Model):
                 )
         if self.backoff == "custom":
             self._custom(faults)
+        if self.on and "cancelled" in self.on:
+            faults.add(_cancelled(), "on")
         for index, rule in enumerate(self.rules or ()):
+            if "cancelled" in rule.match and rule.action != "fail":
+                faults.add(_cancelled(), "rules", index, "match")
             if rule.max is not None and rule.max > self.max:
                 message = f"a rule may have at most the {self.max} retries of all, found {rule.max}"
                 faults.add(fault("out-of-range", message, f"raise max to {rule.max}"), "rules", index, "max")

@@ -144,6 +144,8 @@ def _message(rest: str) -> str:
     if match is None:
         shown = re.escape(rest.strip("/")[:60]).replace("\\ ", " ")
         hint = f"write message:/{shown}/" if shown else "for instance message:/no space left/"
+        if re.fullmatch(r"/.+/\w+", rest, re.DOTALL):
+            hint = "the only flag is i: /pattern/i does not tell small letters from capital ones"
         raise fault("wrong-type", f"expected message:/pattern/, found {found(f'message:{rest}')}", hint)
     if len(match[1]) > MAX_PATTERN:
         raise fault("too-long", f"a pattern may have at most {MAX_PATTERN} characters, found {len(match[1])}")

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class PolicyError(ValueError):
-    """The class cannot be used. ``key`` (``policy`` or ``with``) is where the fault lies."""
+    """The class cannot be used. ``path`` leads from the retry to the fault: ``policy``, or below ``with``."""
 
-    def __init__(self, message: str, hint: str | None = None, *, key: str = "policy") -> None:
+    def __init__(self, message: str, hint: str | None = None, *, path: tuple[str, ...] = ("policy",)) -> None:
         super().__init__(message)
         self.hint = hint
-        self.key = key
+        self.path = path
 
 
 def policy_class(policy: str, arguments: dict[str, Any], roots: Sequence[str | PathLike[str]] = ()) -> Any:
@@ -70,11 +70,17 @@ def policy_class(policy: str, arguments: dict[str, Any], roots: Sequence[str | P
     abstract = sorted(getattr(found, "__abstractmethods__", ()))
     if abstract:
         raise PolicyError(f"'{name}' does not define {', '.join(abstract)}()")
+    names = _parameters(found)
+    for argument in arguments:
+        if names is not None and argument not in names:
+            meant = did_you_mean(argument, names, _takes(names))
+            raise PolicyError(f"'{name}' takes no argument '{argument}'", meant, path=("with", argument))
     try:
         inspect.signature(found).bind(**arguments)
     except TypeError as error:
+        path = ("with",) if arguments else ("policy",)
         raise PolicyError(
-            f"'{name}' does not take these arguments: {error}", _takes(found), key="with"
+            f"'{name}' needs other arguments: {error}", _takes(names or []), path=path
         ) from None
     return found
 
@@ -90,9 +96,16 @@ def _is_policy(value: Any, base: type) -> bool:
     return isinstance(value, type) and issubclass(value, base) and value is not base
 
 
-def _takes(found: type) -> str:
-    names = [name for name in inspect.signature(found).parameters if name not in ("args", "kwargs")]
-    return f"it takes {', '.join(names)}" if names else "it takes no arguments, remove `with`"
+def _parameters(found: type) -> list[str] | None:
+    """The names of what a class takes; None where it takes any."""
+    parameters = inspect.signature(found).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return None
+    return [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+
+
+def _takes(names: list[str]) -> str:
+    return f"it takes {', '.join(names)}: write with: {{...}}" if names else "it takes no arguments"
 
 
 @contextmanager

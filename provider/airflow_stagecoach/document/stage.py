@@ -242,6 +242,7 @@ def spec_of(stage: Stage) -> dict[str, Any]:
             outputs=stage.outputs or None,
             continue_on_error=stage.continue_on_error or None,
             teardown=stage.teardown or None,
+            logging={"level": stage.logging.level} if stage.logging and stage.logging.level else None,
         ),
         **stage.spec_fields(),
     }
