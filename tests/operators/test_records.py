@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,12 @@ def only(found: RunFacts, plan: Any = ONE) -> dict[str, Any]:
 
 def test_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(run_schema())
+
+
+def test_schema_in_the_documentation() -> None:
+    file = Path(__file__).parents[2] / "docs" / "run.schema.json"
+    again = "write json.dumps(run_schema(), indent=2) and a line feed to docs/run.schema.json"
+    assert json.loads(file.read_text(encoding="utf-8")) == run_schema(), again
 
 
 # -- stages that told -----------------------------------------------------------------------
