@@ -97,6 +97,8 @@ def adapt_parsing_results(module: ModuleType) -> None:
 
     Airflow keeps import errors by file, and marks every DAG of a file with an error as stale, also
     those that the same parse delivered. For documents (and their Python loader), those stay alive.
+
+    And a pool that does not exist is told of at the DAG (see ``pools``).
     """
 
     def wrap(original: Callable[..., None]) -> Callable[..., None]:
@@ -109,6 +111,12 @@ def adapt_parsing_results(module: ModuleType) -> None:
             given = signature.bind(*args, **kwargs).arguments
             # Airflow adds to this map the errors that it meets itself: such a file is not ours to save.
             errors = dict(given["import_errors"])
+            try:
+                from airflow_stagecoach.importer.pools import pool_warnings
+
+                given["warnings"].update(pool_warnings(given["dags"], given["session"]))
+            except Exception:
+                log.exception("Stagecoach cannot check the pools of %s", given["bundle_name"])
             original(*args, **kwargs)
             partly_good = {
                 file
