@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class LocalBackend(Backend):
-    """Runs a unit right here: Python in this process, bash in a process group of its own."""
+    """Runs a unit right here: Python in this process, bash in a process group of its own.
+
+    A stage with ``resources`` runs in a limited process of its own.
+    """
 
     type: ClassVar[str] = "local"
 
@@ -22,7 +25,7 @@ class LocalBackend(Backend):
         self._runner: Runner | None = None
 
     def run(self, unit: Unit, hooks: Hooks) -> Result:
-        self._runner = Runner(unit, hooks)
+        self._runner = Runner({**unit, "enforce_resources": True}, hooks)
         return self._runner.run()
 
     def cancel(self) -> None:

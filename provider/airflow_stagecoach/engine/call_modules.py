@@ -39,6 +39,10 @@ class ModuleCache:
         self._packages = packages
         self._loaded: Dict[str, List[Tuple[ModuleType, str | None]]] = {}
 
+    def places(self) -> Dict[str, List[str]]:
+        """Where it looks: ``modules`` of a unit."""
+        return {"paths": list(self._folders), "packages": list(self._packages)}
+
     def find(self, path: str) -> List[Tuple[ModuleType, str | None]]:
         """Every module of this name, in the order of the places; usually there is one.
 

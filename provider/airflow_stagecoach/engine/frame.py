@@ -45,6 +45,7 @@ class Frame(NamedTuple):
     folded: bool = False  # each stage's log is a group
     enforce_timeouts: bool = True
     enforce_retries: bool = True
+    enforce_resources: bool = False
     log_level: str | None = None  # of the stage around it
     own_log_level: bool = False  # the document sets LOG_LEVEL itself
     usage: Usage = Usage()

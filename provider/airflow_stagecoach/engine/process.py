@@ -77,6 +77,7 @@ def run_process(
     scope: Scope,
     log: Callable[[str, str], None],
     usage: Usage | None = None,
+    grace: float | None = None,
 ) -> Finished:
     """Run a process to its end.
 
@@ -86,6 +87,7 @@ def run_process(
     :param scope: stops it
     :param log: takes every line that it writes, as it is written, and a level
     :param usage: told what it used, however it ended
+    :param grace: seconds between SIGTERM and SIGKILL when it shall stop, by default :data:`GRACE`
     :raises OSError: it could not be started
     :raises Interrupted: the scope stopped; nothing of it runs any more
     """
@@ -108,7 +110,7 @@ def run_process(
             watched.follow(scope)
         except BaseException:
             # A timeout of Airflow, an interrupt, a cancel: whatever it is, the processes go first.
-            watched.stop(GRACE)
+            watched.stop(GRACE if grace is None else grace)
             raise
         watched.drain()
     return Finished(process.returncode, watched.stdout, watched.stderr)

@@ -98,6 +98,7 @@ class Runner:
             folded=several,
             enforce_timeouts=unit.get("enforce_timeouts", several),
             enforce_retries=unit.get("enforce_retries", several),
+            enforce_resources=unit.get("enforce_resources", False),
             log_level=unit.get("log_level"),
             usage=self._usage,
         )

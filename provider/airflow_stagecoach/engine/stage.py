@@ -36,6 +36,9 @@ _KINDS = {
     "case": ("nested", "run_case"),
 }
 
+#: Kinds that run nothing of the author's: `resources` of the job mean the other stages.
+_UNLIMITED = frozenset({"empty", "raise", "trigger"})
+
 #: Kinds that consist of other stages: those are folded in the log, not these.
 _NESTED = frozenset({"parallel", "foreach", "until", "case"})
 
@@ -146,7 +149,7 @@ def _try(
     result["outputs"] = {}
     try:
         work = Work(spec, frame, stage_id, _environment(frame, spec), scope, attempt, usage)
-        outputs, omitted = storable_outputs(_kind(spec["kind"])(work))
+        outputs, omitted = storable_outputs(_kind(spec, frame)(work))
         work.omitted.update(omitted)
         result["outputs"] = _with_declared(spec, work, outputs)
     except TimedOut as timeout:
@@ -232,7 +235,9 @@ def _name(spec: Mapping[str, Any], frame: Frame, stage_id: str) -> str:
     return " ".join(name.split()) or stage_id
 
 
-def _kind(kind: str) -> Kind:
+def _kind(spec: Mapping[str, Any], frame: Frame) -> Kind:
+    """The function that runs this stage."""
+    kind = spec["kind"]
     if kind not in _KINDS:
         raise StageError(
             f"a stage of kind {kind!r} does not run here; the engine runs: {', '.join(sorted(_KINDS))}",
@@ -240,7 +245,8 @@ def _kind(kind: str) -> Kind:
         )
     from importlib import import_module
 
-    module, function = _KINDS[kind]
+    limited = frame.enforce_resources and spec.get("resources") and kind not in _UNLIMITED
+    module, function = ("limited", "run_limited") if limited else _KINDS[kind]
     run: Kind = getattr(import_module(f"airflow_stagecoach.engine.{module}"), function)
     return run
 
