@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_stagecoach.document import load
 from airflow_stagecoach.document.json_schema import json_schema
 from airflow_stagecoach.document.reference import reference
 from airflow_stagecoach.document.source import read
@@ -53,6 +54,55 @@ JOB: dict[str, Any] = {"stages": [{"bash": "x"}]}
 )
 def test_the_schema_accepts(document: Any) -> None:
     assert valid(document)
+
+
+NAMED = {"name": "a", "jobs": {"j": JOB}}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"concurrency": "g", "deadline": "30m", "max-active-tasks": 5},
+        {"concurrency": {"group": "g", "on-conflict": "cancel-running"}},
+        {"notify": {"failure": "https://x.y", "deadline": [{"conn": "a"}, "https://x.y"]}},
+        {"notify": {"success": {"notifier": "a.B", "with": {"x": 1}}}},
+        {"logging": {"level": "debug", "file": True}},
+        {"defaults": {"timeout": "none", "pool": "p", "priority": -1, "cleanup": "always"}},
+        {"defaults": {"logging": {"file": {"path": "/a", "max-bytes": "1M", "backups": 2}}}},
+        {"defaults": {"resources": {"cpu": "500m", "memory": 1048576, "limits": {"cpu": 1}}}},
+        {"defaults": {"retry": {"max": 1, "on": [75, "network"], "never": "http:404"}}},
+        {"defaults": {"retry": {"max": 1, "rules": [{"match": "system", "action": "fail"}]}}},
+        {"defaults": {"retry": {"max": 1, "backoff": "custom", "policy": "a:B", "with": {"x": 1}}}},
+        {"jobs": {"j": {"stages": [{"bash": "x"}, {"bash": "y", "teardown": True, "pool-slots": 2}]}}},
+    ],
+)
+def test_the_schema_accepts_run_control(keys: dict[str, Any]) -> None:
+    assert valid({**NAMED, **keys})
+    assert load(json.dumps({**NAMED, **keys, **({"deadline": 5} if "notify" in keys else {})})).plans
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"concurrency": {"on-conflict": "queue"}},
+        {"concurrency": {"group": "g", "on-conflict": "wait"}},
+        {"max-active-tasks": 0},
+        {"notify": {"on-failure": "https://x.y"}},
+        {"notify": {"failure": []}},
+        {"notify": {"failure": {"url": "https://x.y"}}},
+        {"logging": {"level": "loud"}},
+        {"logging": {"file": {"path": "logs"}}},
+        {"defaults": {"cleanup": "sometimes"}},
+        {"defaults": {"pool-slots": 0}},
+        {"defaults": {"resources": {"gpu": -1}}},
+        {"defaults": {"resources": {"limits": {"gpu": 1}}}},
+        {"defaults": {"retry": {"max": 1, "rules": [{"delay": 1}]}}},
+        {"jobs": {"j": {"stages": [{"bash": "x", "teardown": "yes"}]}}},
+    ],
+)
+def test_the_schema_refuses_run_control(keys: dict[str, Any]) -> None:
+    assert not valid({**NAMED, **keys})
+    assert not load(json.dumps({**NAMED, **keys})).plans
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,12 @@ from airflow_stagecoach.document.simple_stages import (
     VirtualPyStage,
 )
 from airflow_stagecoach.document.stages import NOT_NESTED
-from airflow_stagecoach.document.stored_secrets import computed_name, secret_names, stored_secret
+from airflow_stagecoach.document.stored_secrets import (
+    computed_name,
+    may_be_fetched,
+    secret_names,
+    stored_secret,
+)
 from airflow_stagecoach.expressions import Kind, Scope
 
 if TYPE_CHECKING:
@@ -189,7 +194,7 @@ class _Check:
             own = self.scopes.stages(job, ids, index)
             inner = within(scope, stages=joined(scope.contexts.get("stages"), own) if depth else own)
             around = self.secret_env
-            self.secret_env = secret_names([dict.fromkeys(around, "${{ secrets.x }}"), stage.env])
+            self.secret_env = secret_names([stage.env], around)
             self._stage(job, stage, inner, (*path, index), depth)
             self.secret_env = around
 
@@ -317,7 +322,7 @@ class _Check:
         problems = expressions.check(value, scope, jinja=jinja)
         for problem in problems:
             self.add(code, problem.message, (*path, *problem.path), problem.hint, span=problem.span)
-        if problems:
+        if problems or (stored is None and not may_be_fetched(value)):
             return
         references = expressions.references(value)
         unnamed = computed_name(references)

@@ -27,12 +27,15 @@ def is_secret(path: tuple[str | None, ...], secret_env: frozenset[str]) -> bool:
     return False
 
 
-def secret_names(layers: Iterable[Mapping[str, Any] | None]) -> frozenset[str]:
+def secret_names(
+    layers: Iterable[Mapping[str, Any] | None], around: frozenset[str] = frozenset()
+) -> frozenset[str]:
     """The environment variables that hold a secret after all layers, the outermost first.
 
-    A later layer hides what an earlier one gave a name, and may use it.
+    A later layer hides what an earlier one gave a name, and may use it. ``around`` are those of the place
+    around the first layer.
     """
-    names: set[str] = set()
+    names = set(around)
     for layer in layers:
         for name, value in (layer or {}).items():
             if _names_secret(value, frozenset(names)):
@@ -66,6 +69,12 @@ def stored_secret(
             return f"the password of a connection would be stored in {place}"
         return f"a secret would be stored in {place}"
     return None
+
+
+def may_be_fetched(value: Any) -> bool:
+    """Whether a value can name a variable or connection at all; asked of every expression, so it is quick."""
+    text = value if isinstance(value, str) else repr(value)
+    return any(name in text for name in _FETCHED)
 
 
 def computed_name(paths: Iterable[tuple[str | None, ...]]) -> str | None:
