@@ -173,14 +173,14 @@ def _taken_over(work: Work, stage: Mapping[str, Any], limit: limits.Limits, peak
         return work.outputs
     work.told = True  # The child's engine wrote it to the log.
     details = {key: error[key] for key in error if key not in ("type", "message", "exit_code")}
-    details.update(_evidence(error["type"], limit))
+    details.update(_evidence(limit))
     raise StageError(error["message"], type=error["type"], exit_code=error.get("exit_code"), details=details)
 
 
-def _evidence(kind: str, limit: limits.Limits) -> Dict[str, Any]:
-    """What the group knows about a process that was ended."""
-    if kind in ("Signal", "ExitCode") and limit.group is not None and limit.group.out_of_memory():
-        found = classify({"type": kind, "message": "", "oom": True})
+def _evidence(limit: limits.Limits) -> Dict[str, Any]:
+    """What the group knows about a failure: whether the kernel ended a process of the stage."""
+    if limit.group is not None and limit.group.out_of_memory():
+        found = classify({"type": "Signal", "message": "", "oom": True})
         return {"oom": True, "category": found.category, "reason": found.reason}
     return {}
 
@@ -190,7 +190,7 @@ def _without_result(finished: Finished, limit: limits.Limits) -> StageError:
     try:
         check_exit(finished, "the process of the stage")
     except StageError as error:
-        error.details.update(_evidence(error.type, limit))
+        error.details.update(_evidence(limit))
         return error
     return StageError("the process of the stage ended without a result", type="NoResult")
 
