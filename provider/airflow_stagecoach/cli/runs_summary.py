@@ -52,7 +52,10 @@ def head(run: Mapping[str, Any]) -> str:
     if run["duration"] is not None:
         parts.append(f"{duration(run['duration'])}{'' if run['end'] else ' so far'}")
     parts.append(f"{progress['done']}/{progress['total']} stages done")
-    parts.append(f"{run['tries']} tries" + (f", {run['failed_tries']} failed" if run["failed_tries"] else ""))
+    parts.append(
+        f"{run['tries']} {'try' if run['tries'] == 1 else 'tries'}"
+        + (f", {run['failed_tries']} failed" if run["failed_tries"] else "")
+    )
     group = run["concurrency"]
     if group is not None and group["state"] != "released":
         why = f" ({group['message']})" if group["message"] else ""
@@ -84,7 +87,7 @@ def lines(run: Mapping[str, Any]) -> Iterator[Line]:
         yield Line(
             0,
             job_id,
-            _result(job["result"], job["outcome"], job["progress"]["done"]),
+            _result(job["result"], job["outcome"], job["start"]),
             _progress(job),
             str(job["tries"]),
             duration(job["duration"]),
@@ -105,7 +108,7 @@ def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:
         yield Line(
             1,
             leg["name"],
-            _result(leg["result"], leg["result"], done),
+            _result(leg["result"], leg["result"], leg["start"]),
             f"{done}/{len(leg['stages'])}",
             str(leg["tries"]),
             duration(leg["duration"]),
@@ -114,7 +117,7 @@ def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:
     seen = {leg["index"] for leg in shown}
     rest = [leg for leg in legs if leg["index"] not in seen]
     if rest:
-        results = Counter(_result(leg["result"], leg["result"], 0) for leg in rest)
+        results = Counter(_result(leg["result"], leg["result"], leg["start"]) for leg in rest)
         yield Line(1, f"{len(rest)} {'more ' if shown else ''}legs", counted(results), "", "", "")
 
 
@@ -147,9 +150,9 @@ def _reason(record: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in dict.fromkeys(parts) if part)
 
 
-def _result(result: str | None, outcome: str | None, done: int) -> str:
+def _result(result: str | None, outcome: str | None, start: str | None) -> str:
     if result is None:
-        return "running" if done else "waiting"
+        return "waiting" if start is None else "running"
     return result if result == outcome else f"{result} ({outcome})"
 
 
@@ -198,4 +201,4 @@ def message(record: Mapping[str, Any]) -> str:
 
 def _sort(record: Mapping[str, Any]) -> str:
     tries = f"try {record['tries']} of {record['max_tries']}" if record["max_tries"] > 1 else ""
-    return ", ".join(part for part in (_reason(record), tries) if part)
+    return ", ".join(part for part in (_reason(record), tries) if part) or str(record["state"])
