@@ -54,6 +54,9 @@ _TASK = """\
         PythonOperator(task_id="python_N", python_callable=give, op_args=[N]),
 """
 
+#: Memory in KiB (see ``executor.memory``), and seconds of processor time of worker, task and command.
+FIGURES = ("own", "proportional", "resident", "cpu")
+
 #: Label -> (DAG id, how its task ids begin). A kind's first is what its second is compared with.
 KINDS = {
     "BashOperator": ("cost_python", "chain.bash"),
@@ -75,7 +78,7 @@ def documents() -> dict[str, str]:
 def measure(live: Live, repeats: int, say: Callable[[str], None]) -> list[Series]:
     """Run both, each with a new worker of its own, alternating.
 
-    :return: a series for each of ``KINDS``: ``own``, ``proportional``, ``resident`` in KiB, ``requests``
+    :return: a series for each of ``KINDS``: ``FIGURES`` and ``requests``
     """
     say("memory and requests of a task")
     dag_ids = list(dict.fromkeys(dag_id for dag_id, _ in KINDS.values()))
@@ -104,10 +107,7 @@ def _run(live: Live, dag_id: str) -> dict[str, Any]:
             continue
         counted = [tasks[f"{prefix}_{number}"] for number in range(1, TASKS)]
         found[label] = {
-            **{
-                name: statistics.median(one[name] for one in counted)
-                for name in ("own", "proportional", "resident")
-            },
+            **{name: statistics.median(one[name] for one in counted) for name in FIGURES},
             "requests": statistics.median(len(one["requests"]) for one in counted),
             "sent": counted[-1]["requests"],
         }

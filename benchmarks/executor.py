@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +57,13 @@ def _run_weighed(workload: Any, **kwargs: Any) -> int:
         fork_main(requests, stdout, stderr, log_fd, _weighing(target, task))
 
     client_class.request, module._fork_main = count, weigh
+    before = cpu()
     try:
         return _run_workload(workload, **kwargs)
     finally:
+        used = cpu() - before
         client_class.request, module._fork_main = request, fork_main
-        _write({**task, "requests": requests})
+        _write({**task, "requests": requests, "cpu": used})
 
 
 def _weighing(target: Callable[[], None], task: dict[str, str]) -> Callable[[], None]:
@@ -71,6 +74,12 @@ def _weighing(target: Callable[[], None], task: dict[str, str]) -> Callable[[], 
             _write({**task, **memory()})
 
     return run
+
+
+def cpu() -> float:
+    """Seconds of processor time of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def memory() -> dict[str, int]:

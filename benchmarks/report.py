@@ -62,7 +62,8 @@ The process of a task is a fork of its worker. *Own* is the memory that it share
 its peak: what one more task at the same time takes. *Proportional* (PSS) adds its part of what it shares,
 *resident* (the peak of RSS) all of that in full. The two, and the worker, share their pages, so only *own*
 adds up over tasks. Each DAG had a worker of its own with one task at a time; the first task of each kind is
-not counted. *Requests* are those to the API server in the life of a task.
+not counted. *Processor time* is that of the worker, the task and its command together, *requests* are those
+to the API server.
 """
 
 _LEGS = """\
@@ -181,8 +182,10 @@ def _costs(costs: Sequence[Series]) -> str:
         row = [one.label]
         for name in ("own", "proportional", "resident"):
             row += [f"{one.median(name) / 1024:.1f}", times(one, name)]
-        rows.append([*row, f"{one.median('requests'):.0f}"])
-    return markdown(["", "own, MiB", "×", "proportional", "×", "resident", "×", "requests"], rows)
+        row += [spread(one, "cpu"), times(one, "cpu"), f"{one.median('requests'):.0f}"]
+        rows.append(row)
+    header = ["", "own, MiB", "×", "proportional", "×", "resident", "×", "processor time", "×", "requests"]
+    return markdown(header, rows)
 
 
 def _legs(legs: Legs) -> str:
