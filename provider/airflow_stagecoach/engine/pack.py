@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _PACKAGE = "airflow_stagecoach"
 _ROOMS = ("engine", "expressions")
 
+#: What limits stages on a worker stays there: a container is limited from outside.
+_STAYS = frozenset({"cgroup.py", "limits.py", "limited.py"})
+
 _MAIN = f"""\
 import sys
 
@@ -95,7 +98,7 @@ def _files() -> Iterator[Tuple[str, str]]:
             folders[:] = sorted(name for name in folders if name != "__pycache__")
             inside = os.path.relpath(folder, top).replace(os.sep, "/")
             for file in files:
-                if file.endswith(".py"):
+                if file.endswith(".py") and file not in _STAYS:
                     yield f"{_PACKAGE}/{inside}/{file}", os.path.join(folder, file)
 
 
