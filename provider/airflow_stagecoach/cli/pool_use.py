@@ -49,7 +49,7 @@ def pools_of_files(files: Iterable[str]) -> dict[str, PoolUse]:
     :param files: documents, or folders of documents
     :raises UnreadableDocument: one is missing or has errors
     """
-    from airflow_stagecoach import document
+    from airflow_stagecoach.cli.documents import load_document
     from airflow_stagecoach.cli.validate import expand
 
     plans: list[WorkflowPlan] = []
@@ -58,7 +58,7 @@ def pools_of_files(files: Iterable[str]) -> dict[str, PoolUse]:
             data = Path(file).read_bytes()
         except OSError as error:
             raise UnreadableDocument(f"{file}: cannot be read: {error.strerror or error}") from None
-        loaded = document.load(data, file, explicit=explicit)
+        loaded = load_document(data, file, explicit=explicit)
         if loaded.diagnostics:
             raise UnreadableDocument(f"{file} has errors; see `stagecoach validate {file}`")
         plans += loaded.plans

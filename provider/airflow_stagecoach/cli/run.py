@@ -100,13 +100,13 @@ def _stdout_for_outcome(quiet: bool) -> Iterator[TextIO]:
 
 
 def _load(file: str) -> list[WorkflowPlan]:
-    from airflow_stagecoach import document
+    from airflow_stagecoach.cli.documents import load_document
 
     try:
         data = Path(file).read_bytes()
     except OSError as error:
         raise Refused([f"{file}: cannot be read: {error.strerror or error}"]) from None
-    loaded = document.load(data, file, explicit=True)
+    loaded = load_document(data, file, explicit=True)
     if loaded.diagnostics:
         raise Refused([diagnostic.render() for diagnostic in loaded.diagnostics])
     return list(loaded.plans)

@@ -208,12 +208,13 @@ class Session:
         """A workflow of this document, else of a document beside it."""
         if dag_id not in self._plans:
             from airflow_stagecoach import document
+            from airflow_stagecoach.cli.documents import load_document
 
             for path in sorted(self._file.parent.glob("*.y*ml")):
                 data = path.read_bytes()
                 if path == self._file or dag_id.encode() not in data or not document.is_ours(data):
                     continue
-                for plan in document.load(data, str(path)).plans:
+                for plan in load_document(data, str(path)).plans:
                     self._plans.setdefault(plan["dag_id"], plan)
         return self._plans.get(dag_id)
 

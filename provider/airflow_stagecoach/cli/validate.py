@@ -108,7 +108,8 @@ def _find(folder: str) -> Iterator[str]:
 
 def _check(file: str, *, explicit: bool) -> Checked:
     """Check a document. ``explicit``: a person named it, so it must be one."""
-    from airflow_stagecoach.document import Diagnostic, load
+    from airflow_stagecoach.cli.documents import load_document
+    from airflow_stagecoach.document import Diagnostic
 
     name = "<stdin>" if file == "-" else file
     try:
@@ -116,7 +117,7 @@ def _check(file: str, *, explicit: bool) -> Checked:
     except OSError as error:
         problem = Diagnostic("unreadable", f"cannot be read: {error.strerror or error}", name)
         return Checked(name, diagnostics=[problem])
-    loaded = load(data, name, explicit=explicit)
+    loaded = load_document(data, name, explicit=explicit)
     workflows = {plan["dag_id"]: plan["line"] for plan in loaded.plans}
     return Checked(name, workflows, list(loaded.diagnostics))
 
