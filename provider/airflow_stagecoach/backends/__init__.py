@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_stagecoach.backends.base import Backend
     from airflow_stagecoach.backends.registry import BackendError
-    from airflow_stagecoach.backends.remote import BackendConfigError, RemoteBackend, StillRunning
+    from airflow_stagecoach.backends.remote import BackendConfigError, RemoteBackend
     from airflow_stagecoach.backends.shipment import ShipmentError, pack_unit, unpack_unit
-    from airflow_stagecoach.backends.work import Handle, Lines, Status, Work
+    from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work
 
 __all__ = [
     "Backend",
@@ -40,7 +40,7 @@ _HOMES = {
     "RemoteBackend": "remote",
     "ShipmentError": "shipment",
     "Status": "work",
-    "StillRunning": "remote",
+    "StillRunning": "work",
     "Work": "work",
     "pack_unit": "shipment",
     "unpack_unit": "shipment",

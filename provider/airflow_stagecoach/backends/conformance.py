@@ -18,13 +18,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.backends.remote import RemoteBackend, StillRunning
-from airflow_stagecoach.backends.work import Work
+from airflow_stagecoach.backends.work import StillRunning, Work
 from airflow_stagecoach.engine import Hooks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_stagecoach.backends.remote import RemoteBackend
     from airflow_stagecoach.engine.contract import Result
 
 _runs = itertools.count(1)

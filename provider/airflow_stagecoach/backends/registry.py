@@ -22,7 +22,10 @@ GROUP = "airflow_stagecoach.backends"
 _OURS = "airflow-provider-stagecoach"
 
 #: Canonical type -> class.
-BUILT_IN = {"local": "airflow_stagecoach.backends.local:LocalBackend"}
+BUILT_IN = {
+    "docker": "airflow_stagecoach.backends.docker:DockerBackend",
+    "local": "airflow_stagecoach.backends.local:LocalBackend",
+}
 
 
 class BackendError(LookupError):

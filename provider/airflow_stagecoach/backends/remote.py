@@ -8,13 +8,14 @@ take its result, stop it when asked, clean up.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_stagecoach.backends.base import Backend
-from airflow_stagecoach.backends.work import Handle, Lines, Status, Work, failed
+from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed
 from airflow_stagecoach.engine.transport import load
 
 if TYPE_CHECKING:
@@ -29,15 +30,6 @@ PATIENCE = 60.0
 
 #: A result is at most this long, in bytes.
 LONGEST_RESULT = 10 * 1024 * 1024
-
-
-class StillRunning(Exception):  # not an error: the work goes on, whoever followed it stops
-    """The work takes longer than the worker shall wait; a trigger can go on from here."""
-
-    def __init__(self, handle: Handle, position: Any) -> None:
-        super().__init__(handle["name"])
-        self.handle = handle
-        self.position = position
 
 
 class BackendConfigError(ValueError):
@@ -118,6 +110,8 @@ class RemoteBackend(Backend):
         super().__init__(config)
         self.settings: Any = None if self.Config is None else check_config(type(self), self.config)
         self._stopped = threading.Event()
+        #: The work, once :meth:`run` or :meth:`follow` knows it.
+        self.handle: Handle | None = None
 
     @classmethod
     def setting_names(cls) -> list[str]:
@@ -200,6 +194,18 @@ class RemoteBackend(Backend):
         :param wait: seconds, see :meth:`run`
         :raises StillRunning: after ``wait`` seconds
         """
+        self.handle = handle
+        try:
+            return self._follow(handle, unit, hooks, position, wait)
+        except StillRunning:
+            raise
+        except BaseException:
+            # A timeout, or the end of the worker: nobody would look for the work any more.
+            with contextlib.suppress(Exception):
+                self._end_stopped(handle, unit)
+            raise
+
+    def _follow(self, handle: Handle, unit: Unit, hooks: Hooks, position: Any, wait: float | None) -> Result:
         until = None if wait is None else time.monotonic() + wait
         answered = time.monotonic()
         pause = min(0.05, self.interval)

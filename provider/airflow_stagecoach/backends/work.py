@@ -81,6 +81,15 @@ class Lines(NamedTuple):
     position: Any
 
 
+class StillRunning(Exception):  # not an error: the work goes on, whoever followed it stops
+    """The work takes longer than the worker shall wait; a trigger can go on from here."""
+
+    def __init__(self, handle: Handle, position: Any) -> None:
+        super().__init__(handle["name"])
+        self.handle = handle
+        self.position = position
+
+
 def work_key(identity: Identity) -> str:
     """A short text that only this task of this run has, on every machine and in every try."""
     place = "\0".join(

@@ -233,7 +233,8 @@ class StageBaseOperator(BaseOperator):
     def _collect(self, context: Context) -> dict[str, Any]:
         """Values of every context that the stage names; fetched once per try."""
         if not hasattr(self, "_collected"):
-            paths = spec_references(self._spec) | expressions.references(list(self.env))
+            settings = self.runs_on.get("with_") if self.runs_on is not None else None
+            paths = spec_references(self._spec) | expressions.references([*self.env, settings])
             run = self._workflow_run(context)
             if run is not None and self.job is not None:
                 self._collected = run.contexts(

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from airflow_stagecoach.backends.remote import RemoteBackend, StillRunning
+from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.exceptions import StageConfigError
 from airflow_stagecoach.operators import _local
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from airflow_stagecoach.backends.base import Backend
-    from airflow_stagecoach.backends.work import Handle, Identity
+    from airflow_stagecoach.backends.work import Handle, Identity, StillRunning
     from airflow_stagecoach.document.plan import RunsOnPlan
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Result, Unit
+    from airflow_stagecoach.triggers.work import WorkTrigger
 
 #: Seconds that a worker follows work before it leaves that to the triggerer. Not less: a task that comes back
 #: within some seconds can be failed by the scheduler, which still waits to hear of the first worker's end.
 BEFORE_DEFERRING = 10.0
-
-#: Where a deferred task goes on: a method of ``StageOperator``.
-RESUME = "resume_work"
 
 
 def identity(ti: Any) -> Identity:
@@ -54,34 +49,44 @@ def make_backend(runs_on: RunsOnPlan, settings: dict[str, Any]) -> Backend:
         raise StageConfigError(str(error)) from error
 
 
-def run(
-    backend: Backend, unit: Unit, hooks: Hooks, *, ti: Any, runs_on: RunsOnPlan, timeout: timedelta | None
-) -> Result:
+def run(backend: Backend, unit: Unit, hooks: Hooks, ti: Any) -> Result:
     """Run a unit to its end, or until the worker is needed elsewhere.
 
-    :param timeout: of this try
-    :raises TaskDeferred: the triggerer goes on
+    :raises StillRunning: the triggerer may go on
     """
     if not isinstance(backend, RemoteBackend):
         return backend.run(unit, hooks)
-    unit = cast("Unit", {**unit, "identity": identity(ti), "enforce_timeouts": True})
+    # Without a triggerer the wait is for this process alone.
     wait = None if _local.session is not None else BEFORE_DEFERRING
-    try:
-        return backend.run(unit, hooks, wait=wait)
-    except StillRunning as still:
-        from airflow_stagecoach.triggers.work import WorkTrigger
+    return backend.run(_complete(unit, ti), hooks, wait=wait)
 
-        deadline = None if timeout is None else time.time() + timeout.total_seconds() - BEFORE_DEFERRING
-        reached = {**runs_on, "with_": backend.reach()}
-        trigger = WorkTrigger(reached, still.handle, still.position, deadline)
-        raise TaskDeferred(
-            trigger=trigger, method_name=RESUME, kwargs={"handle": dict(still.handle)}
-        ) from None
+
+def trigger(
+    runs_on: RunsOnPlan, backend: RemoteBackend, still: StillRunning, deadline: float | None
+) -> WorkTrigger:
+    """What follows the work from here.
+
+    :param deadline: of this try, in seconds since the epoch
+    """
+    from airflow_stagecoach.triggers.work import WorkTrigger
+
+    return WorkTrigger({**runs_on, "with_": backend.reach()}, still.handle, still.position, deadline)
 
 
 def resume(backend: Backend, unit: Unit, hooks: Hooks, *, event: dict[str, Any], handle: Handle) -> Result:
-    """Take the result of work that a trigger followed; stop it when its time is over."""
+    """Take the result of work that a trigger followed; stop it when its time is over.
+
+    :raises AirflowTaskTimeout: it was
+    """
     remote = cast("RemoteBackend", backend)
     if event.get("timeout"):
         remote.cancel()
-    return remote.follow(handle, unit, hooks, position=event.get("position"))
+    result = remote.follow(handle, unit, hooks, position=event.get("position"))
+    if event.get("timeout"):
+        raise AirflowTaskTimeout("The work did not end within its timeout; it was stopped")
+    return result
+
+
+def _complete(unit: Unit, ti: Any) -> Unit:
+    """The unit for a place where nobody else looks at the clock."""
+    return cast("Unit", {**unit, "identity": identity(ti), "enforce_timeouts": True})

@@ -6,9 +6,11 @@ import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
+from airflow_stagecoach import expressions
 from airflow_stagecoach.backends import get_backend
+from airflow_stagecoach.backends.work import StillRunning
 from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._attempt import CONDITION, place_of
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_stagecoach.backends.base import Backend
+    from airflow_stagecoach.backends.work import Handle
+    from airflow_stagecoach.document.plan import RunsOnPlan
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Modules, Result, StageResult, Unit
 
@@ -40,6 +44,9 @@ class StageOperator(StageBaseOperator):
 
     _backend: Backend | None = None
 
+    #: What a trigger said of the work that it followed, and the work's handle.
+    _deferred: tuple[dict[str, Any], Handle] | None = None
+
     def _start(self, context: Context) -> dict[str, Any]:
         with self._fail_fast(context).guard(self._cancel):
             result = self._run_unit(context)
@@ -52,10 +59,50 @@ class StageOperator(StageBaseOperator):
             unit = self._unit(context)
             hider = Hider(unit["contexts"])
             runs_on = self.runs_on or {"type": "local"}
-            self._backend = get_backend(runs_on["type"], runs_on.get("with_"))
+            backend = self._backend = self._make_backend(context, runs_on, unit)
         with self.attempt.phase("execute"), closing(self._log_of(context, hider)) as log:
-            result: Result = hider.value(self._backend.run(unit, make_hooks(context, hider, log.line)))
+            hooks = make_hooks(context, hider, log.line)
+            if runs_on["type"] == "local":
+                result: Result = hider.value(backend.run(unit, hooks))
+            else:
+                result = hider.value(self._run_remotely(context, unit, hooks, runs_on))
         return result
+
+    def _make_backend(self, context: Context, runs_on: RunsOnPlan, unit: Unit) -> Backend:
+        """The backend with its settings evaluated; its ``env`` stands between the job's and the stage's."""
+        if runs_on["type"] == "local":
+            return get_backend("local", runs_on.get("with_"))
+        from airflow_stagecoach.operators._remote import make_backend
+
+        written = self._render_jinja(runs_on.get("with_") or {}, context)
+        settings = expressions.render(written, self._with_env(unit["contexts"]))
+        if isinstance(settings.get("env"), dict):
+            unit["env"].append(settings["env"])
+        return make_backend(runs_on, settings)
+
+    def _run_remotely(self, context: Context, unit: Unit, hooks: Hooks, runs_on: RunsOnPlan) -> Result:
+        from airflow_stagecoach.operators import _remote
+
+        backend: Any = self._backend
+        try:
+            if self._deferred is not None:
+                event, handle = self._deferred
+                return _remote.resume(backend, unit, hooks, event=event, handle=handle)
+            return _remote.run(backend, unit, hooks, context["ti"])
+        except StillRunning as still:
+            trigger = _remote.trigger(runs_on, backend, still, self.deadline.moment)
+            raise TaskDeferred(
+                trigger=self._fail_fast(context).watched(trigger),
+                method_name="resume_work",
+                kwargs={"handle": dict(still.handle)},
+            ) from None
+        finally:
+            self.external_id = (backend.handle or {}).get("id")
+
+    def resume_work(self, context: Context, event: dict[str, Any], handle: Handle) -> dict[str, Any]:
+        """Go on when the work has ended, or its time is over."""
+        self._deferred = (event, handle)
+        return self._settle(context, self._start)
 
     def _cancel(self) -> None:
         if self._backend is not None:
