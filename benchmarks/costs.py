@@ -66,6 +66,11 @@ KINDS = {
 }
 
 
+def dag_ids() -> list[str]:
+    """Give the ids of both DAGs."""
+    return list(dict.fromkeys(dag_id for dag_id, _ in KINDS.values()))
+
+
 def documents() -> dict[str, str]:
     """Give the files of both DAGs."""
     written = {}
@@ -81,9 +86,7 @@ def measure(live: Live, repeats: int, say: Callable[[str], None]) -> list[Series
     :return: a series for each of ``KINDS``: ``FIGURES`` and ``requests``
     """
     say("memory and requests of a task")
-    dag_ids = list(dict.fromkeys(dag_id for dag_id, _ in KINDS.values()))
-    live.client.wait_for_dags(dag_ids)
-    runs = [Series(dag_id) for dag_id in dag_ids]
+    runs = [Series(dag_id) for dag_id in dag_ids()]
     interleave(runs, repeats, lambda series: _run(live, series.label), say)
     figures = {series.label: series.figures for series in runs}
     found: list[Series] = []
@@ -95,8 +98,7 @@ def measure(live: Live, repeats: int, say: Callable[[str], None]) -> list[Series
 
 def _run(live: Live, dag_id: str) -> dict[str, Any]:
     """Give, for each kind of the DAG, the medians over its tasks."""
-    # What one worker has imported must not be the other DAG's gain.
-    live.restart_scheduler(parallelism="1")
+    live.new_workers(1)
     file = live.out / "tasks"
     file.unlink(missing_ok=True)
     live.client.run(dag_id)

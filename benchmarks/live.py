@@ -29,15 +29,15 @@ class Live:
     database: str
     out: Path  # where tasks write figures
 
-    def restart_scheduler(self, **options: str) -> None:
-        """Start the scheduler anew, hence with workers that have run nothing yet.
+    def new_workers(self, count: int) -> None:
+        """Start the scheduler anew, with workers that have run nothing yet.
 
-        :param options: of the section ``core``, from now on
+        What a worker has imported for one kind of DAG must not be the other's gain.
         """
         process = self.airflow.processes["scheduler"]
         process.terminate()
         process.wait(60)
-        self.airflow.options |= {f"core.{name}": value for name, value in options.items()}
+        self.airflow.options["core.parallelism"] = str(count)
         self.airflow.start_component("scheduler")
 
     def cpu(self, component: str) -> float:
