@@ -1,16 +1,20 @@
-"""One real Airflow for the whole session, started by the code of ``stagecoach demo``.
+"""Two real Airflows for the whole session, started by the code of ``stagecoach demo``.
 
-Its dags folder is empty at first. Tests share it, so each takes names of its own.
+One with SQLite, as the demo has it. One with PostgreSQL and room for more tasks, for all that is about
+many tasks at once, or about what is killed. Each starts when a test first asks for it. Their dags
+folders are empty at first. Tests share them, so each takes names of its own.
 On failure, what the components printed is in the folder that pytest names.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e_client import Client
+from e2e_client import Client, Installation
 
 from airflow_stagecoach.cli.local_airflow import LocalAirflow
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
+
+REPOSITORY = HERE.parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,3 +58,51 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
 def client(airflow: LocalAirflow) -> Client:
     """A client of the running Airflow."""
     return Client(airflow.url, airflow.dags_folder)
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A running Airflow on PostgreSQL, with room for many tasks. Tests may kill what is part of it."""
+    pytest.importorskip("psycopg2")
+    pytest.importorskip("asyncpg")
+    # Not pytest's own folder: PostgreSQL runs as another user, who may not enter that one.
+    root = Path(tempfile.mkdtemp(prefix="stagecoach-postgres-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(REPOSITORY))
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        from benchmarks import postgres
+
+        try:
+            with postgres.server(root) as options:
+                if options is None:
+                    pytest.skip("there is no PostgreSQL on this machine")
+                dags = root / "dags"
+                dags.mkdir()
+                airflow = LocalAirflow(
+                    root / "home",
+                    dags,
+                    options={
+                        "core.parallelism": "28",
+                        "core.max_active_tasks_per_dag": "64",
+                        "dag_processor.parsing_processes": "1",
+                        # Who gives no sign is taken for dead sooner than after minutes.
+                        "scheduler.task_instance_heartbeat_timeout": "20",
+                        "scheduler.task_instance_heartbeat_timeout_detection_interval": "3",
+                        "scheduler.scheduler_health_check_threshold": "20",
+                        "scheduler.orphaned_tasks_check_interval": "5",
+                        "triggerer.triggerer_health_check_threshold": "20",
+                        **options,
+                    },
+                )
+                airflow.start()
+                try:
+                    yield Installation(airflow, Client(airflow.url, dags), root)
+                finally:
+                    airflow.stop()
+                    shutil.copytree(
+                        root / "home" / "components",
+                        tmp_path_factory.mktemp("components"),
+                        dirs_exist_ok=True,
+                    )
+        finally:
+            shutil.rmtree(root, ignore_errors=True)

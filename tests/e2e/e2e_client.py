@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import os
+import signal
+import subprocess
 import textwrap
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +18,8 @@ import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from airflow_stagecoach.cli.local_airflow import LocalAirflow
 
 T = TypeVar("T")
 
@@ -158,8 +165,13 @@ class Client:
         """Start a run by hand and wait for its end."""
         return self.wait_for_run(self.trigger(dag_id, conf), timeout=timeout)
 
-    def clear(self, run: Run, *task_ids: str, downstream: bool = True, timeout: float = 0) -> Run:
-        """Clear tasks of a run, all without ids, so that they run again; wait for the end if asked to."""
+    def clear(
+        self, run: Run, *task_ids: str | tuple[str, int], downstream: bool = True, timeout: float = 0
+    ) -> Run:
+        """Clear tasks of a run (or map indexes of them), all without ids, so that they run again.
+
+        Waits for the end if asked to.
+        """
         body: dict[str, Any] = {
             "dry_run": False,
             "dag_run_id": run.run_id,
@@ -256,6 +268,95 @@ class Client:
             return task if task is not None and task.state in states else None
 
         return wait(look, f"{task_id} is not {sorted(states)}", timeout, lambda: self.states(run))
+
+
+class Installation:
+    """An Airflow on PostgreSQL whose parts may be killed.
+
+    :param airflow: its components, each a process of its own
+    :param client: a person's client
+    :param folder: of the database server
+    """
+
+    def __init__(self, airflow: LocalAirflow, client: Client, folder: Path) -> None:
+        self.airflow = airflow
+        self.client = client
+        self.folder = folder
+
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Ask Airflow's database. Placeholders are ``%s``."""
+        psycopg2: Any = importlib.import_module("psycopg2")
+        url = self.airflow.options["database.sql_alchemy_conn"].replace("+psycopg2", "")
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+    def worker_pid(self, run: Run, task_id: str, map_index: int = -1) -> int:
+        """Process id of a running task; its parent is the supervisor."""
+        rows = self.query(
+            "select pid from task_instance where dag_id = %s and run_id = %s and task_id = %s"
+            " and map_index = %s and state = 'running' and pid is not null",
+            run.dag_id,
+            run.run_id,
+            task_id,
+            map_index,
+        )
+        assert rows, f"{task_id} [{map_index}] does not run: {self.client.states(run)}"
+        pid: int = rows[0][0]
+        return pid
+
+    def kill(self, component: str) -> None:
+        """Kill a component with SIGKILL: the process, not what it started."""
+        process = self.airflow.processes[component]
+        process.kill()
+        process.wait()
+
+    def start(self, component: str) -> None:
+        """Start a component again."""
+        self.airflow.start_component(component)
+
+    def start_what_ended(self, *, seconds: float = 8) -> None:
+        """Start what ended by itself, as a service manager does: some components do without a database."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for component, process in list(self.airflow.processes.items()):
+                if process.poll() is not None:
+                    self.start(component)
+            time.sleep(0.5)
+
+    def restart_database(self) -> None:
+        """Restart PostgreSQL as after a power cut: nobody is told before."""
+        from benchmarks import postgres
+
+        binaries = postgres.find_binaries()
+        assert binaries is not None
+        data = self.folder / "postgres"
+        subprocess.run(
+            [binaries / "pg_ctl", "-D", data / "db", "-l", data / "log", "-m", "immediate", "-w", "restart"],
+            check=True,
+            user="postgres" if os.geteuid() == 0 else None,
+            cwd=data,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=120,
+        )
+
+
+def parent_of(pid: int) -> int:
+    """Process id of the parent of a living process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1])
+
+
+def kill(pid: int) -> None:
+    """End a process by SIGKILL, which it cannot handle."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def moment(text: str) -> datetime:
+    """A time as the API gives it."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def processes(**environment: str) -> list[int]:

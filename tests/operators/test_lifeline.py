@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+Started = tuple[subprocess.Popen[str], int, int, int]
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by Linux")
 
 #: A supervisor that forks a task, as Airflow does. The task starts a process and waits.
@@ -39,7 +41,8 @@ def on_term(number, frame):
 signal.signal(signal.SIGTERM, on_term)
 with _lifeline.held():
     child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    print(os.getpid(), child.pid, flush=True)
+    stubborn = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 60"], stdin=-3, stdout=-3)
+    print(os.getpid(), child.pid, stubborn.pid, flush=True)
     while how != "ends":
         time.sleep(0.1)
 print("handler", signal.getsignal(signal.SIGTERM) is on_term, flush=True)
@@ -48,18 +51,18 @@ time.sleep(60)
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[str], tuple[subprocess.Popen[str], int, int]]]:
-    """Starts a supervisor; gives it, the process id of its task and that of the task's process."""
+def start() -> Iterator[Callable[[str], Started]]:
+    """Starts a supervisor; gives it, its task, and two processes of that: one is stubborn."""
     started: list[int] = []
 
-    def run(how: str) -> tuple[subprocess.Popen[str], int, int]:
+    def run(how: str) -> Started:
         supervisor = subprocess.Popen(
             [sys.executable, "-c", SUPERVISOR, how], stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         assert supervisor.stdout is not None
-        task, child = map(int, supervisor.stdout.readline().split())
-        started.extend((supervisor.pid, task, child))
-        return supervisor, task, child
+        task, child, stubborn = map(int, supervisor.stdout.readline().split())
+        started.extend((supervisor.pid, task, child, stubborn))
+        return supervisor, task, child, stubborn
 
     yield run
     for pid in started:
@@ -84,35 +87,35 @@ def until_gone(*pids: int) -> None:
 
 
 def test_what_a_killed_task_started_ends(
-    start: Callable[[str], tuple[subprocess.Popen[str], int, int]],
+    start: Callable[[str], Started],
 ) -> None:
-    _, task, child = start("waits")
+    _, task, *children = start("waits")
     os.kill(task, signal.SIGKILL)
-    until_gone(child)
+    until_gone(*children)
 
 
 @pytest.mark.parametrize("how", ["heeds", "stubborn"])
-def test_a_task_ends_with_its_supervisor(
-    how: str, start: Callable[[str], tuple[subprocess.Popen[str], int, int]]
-) -> None:
-    supervisor, task, child = start(how)
+def test_a_task_ends_with_its_supervisor(how: str, start: Callable[[str], Started]) -> None:
+    supervisor, *processes = start(how)
     supervisor.kill()
     supervisor.wait()
-    until_gone(task, child)
+    until_gone(*processes)
     assert supervisor.stdout is not None
     assert supervisor.stdout.readline() == "term\n", "the operator was told first"
 
 
-def test_a_task_that_ends_leaves_everything_as_it_was(
-    start: Callable[[str], tuple[subprocess.Popen[str], int, int]],
+def test_a_task_that_ends_leaves_the_process_as_it_was(
+    start: Callable[[str], Started],
 ) -> None:
-    supervisor, task, child = start("ends")
+    supervisor, task, child, stubborn = start("ends")
     assert supervisor.stdout is not None
+    assert "left running in the background" in supervisor.stdout.readline()
     assert supervisor.stdout.readline() == "handler True\n"
+    assert not lives(child), "what it left running is ended"
+    assert not lives(stubborn)
     supervisor.kill()
     time.sleep(1.5)
     assert lives(task)
-    assert lives(child)
 
 
 def test_without_a_supervisor_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:

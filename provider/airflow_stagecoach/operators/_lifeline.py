@@ -3,8 +3,10 @@
 Airflow's supervisor signals the process group of a task. Two deaths come
 without a signal to anybody: a supervisor that was killed leaves its task
 working, while Airflow counts the task as lost and starts its next try; a task
-that was killed leaves what its Python code started. (Commands of ``bash:`` have
-a guardian of their own, see :mod:`airflow_stagecoach.engine.process`.)
+that was killed leaves what its Python code started. A task that ends by itself
+may leave something, too: Airflow would wait for that, since it holds the task's
+log. (Commands of ``bash:`` are looked after by
+:mod:`airflow_stagecoach.engine.process`.)
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -24,8 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+log = logging.getLogger(__name__)
+
 #: Seconds that a task has for ending its work when its supervisor is gone.
 GRACE = 8.0
+
+#: Seconds between SIGTERM and SIGKILL for what the work left running.
+_BACKGROUND_GRACE = 1.0
 
 _PR_SET_PDEATHSIG = 1
 
@@ -44,8 +52,11 @@ def held() -> Iterator[None]:
     if not _is_supervised() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _ending_with_supervisor(), _guarded():
-        yield
+    try:
+        with _ending_with_supervisor(), _guarded():
+            yield
+    finally:
+        _end_what_is_left()
 
 
 def _is_supervised() -> bool:
@@ -119,3 +130,44 @@ def _guarded() -> Iterator[None]:
         with contextlib.suppress(BrokenPipeError):
             guardian.stdin.close()
         guardian.wait()
+
+
+def _end_what_is_left() -> None:
+    """End what the work left running in the task's process group."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # the usual case: nothing was started, or all has ended
+        return
+    end = time.monotonic() + _BACKGROUND_GRACE
+    left = _others_in_group()
+    if left:
+        log.warning("Ending what the stage left running in the background")
+    for pid in left:
+        _signal(pid, signal.SIGTERM)
+    while (left := _others_in_group()) and time.monotonic() < end:
+        time.sleep(0.05)
+    for pid in left:
+        _signal(pid, signal.SIGKILL)
+
+
+def _others_in_group() -> list[int]:
+    """Living processes of this one's group (Linux; elsewhere none are seen)."""
+    spared = {os.getpid()}
+    if tracker := sys.modules.get("multiprocessing.resource_tracker"):
+        # It ends with this process, and then removes shared memory that was forgotten.
+        spared.add(getattr(tracker._resource_tracker, "_pid", None) or 0)
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if name.isdigit() and int(name) not in spared:
+            with contextlib.suppress(OSError, ValueError):
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    # The name in brackets may hold anything; what follows the last bracket is regular.
+                    state, _, group = file.read().rpartition(b")")[2].split()[:3]
+                if int(group) == os.getpid() and state not in (b"Z", b"X"):
+                    found.append(int(name))
+    return found
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
