@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.engine.secrets import connection_secrets, forms
 from airflow_stagecoach.exceptions import StageConfigError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def secrets(names: Iterable[str | None]) -> dict[str, str]:
 
     found = dict(_variables(names, "secrets"))
     for value in found.values():
-        mask_secret(value)
+        mask_secret(sorted(forms(value)))
     return found
 
 
@@ -117,8 +118,6 @@ def connections(names: Iterable[str | None]) -> dict[str, dict[str, Any]]:
         except AirflowNotFoundException:
             continue
         extra = connection.extra_dejson
-        mask_secret(connection.password)
-        mask_secret(extra)
         found[name] = {
             "id": name,
             "type": connection.conn_type,
@@ -129,4 +128,6 @@ def connections(names: Iterable[str | None]) -> dict[str, dict[str, Any]]:
             "port": connection.port,
             "extra": extra,
         }
+        mask_secret(extra)
+        mask_secret(sorted({form for value in connection_secrets(found[name]) for form in forms(value)}))
     return found

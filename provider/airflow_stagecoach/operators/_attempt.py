@@ -168,6 +168,7 @@ class Attempt:
                 "state": state,
                 "outcome": result["outcome"] if error is None else outcomes.get(outcome, outcome),
                 "error": error or result.get("error"),
+                "external_id": self._operator.external_id,
             }
         start = self._context["ti"].start_date or self._began
         return {
