@@ -135,8 +135,17 @@ class Client:
                 raise TimeoutError(f"{dag_id} did not end: {run}")
             time.sleep(1)
             run = self.ask(path)
-        assert run["state"] == "success", run
+        assert run["state"] == "success", self._why(path)
         return run
+
+    def _why(self, path: str) -> str:
+        """Tell which task of a run failed first, and its log."""
+        failed = self.ask(f"{path}/taskInstances?state=failed&order_by=end_date&limit=1")["task_instances"]
+        if not failed:
+            return f"{path} failed, and no task of it"
+        task = f"{path}/taskInstances/{failed[0]['task_id']}"
+        log = self.ask(f"{task}/logs/{failed[0]['try_number']}?map_index={failed[0]['map_index']}")
+        return f"{task} failed: {log['content']}"
 
     def count_tasks(self, run: dict[str, Any], state: str) -> int:
         """Count the task instances of a run that are in a state, each leg's by itself."""

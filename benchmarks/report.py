@@ -62,8 +62,8 @@ _COSTS = """\
 The process of a task is a fork of its worker. *Own* is the memory that it shares with no other process, at
 its peak: what one more task at the same time takes. *Proportional* (PSS) adds its part of what it shares,
 *resident* (the peak of RSS) all of that in full. The two, and the worker, share their pages, so only *own*
-adds up over tasks. One task at a time; the first of each kind in a worker is not counted. *Processor time* is that of the worker, the task and its command together, *requests* are those
-to the API server.
+adds up over tasks. One task at a time; the first of each kind in a worker is not counted. *Processor time*
+is that of the worker, the task and its command together, *requests* are those to the API server.
 """
 
 _LEGS = """\
@@ -158,8 +158,8 @@ def _runs(runs: Runs) -> str:
     parts = [
         "## Running\n",
         f"A real scheduler with LocalExecutor and {runs.database}, Airflow {runs.airflow}. Both kinds of DAG "
-        "in one Airflow, run by turns, with new workers for each run: what a worker imports for one kind must "
-        "not be the other's gain.\n",
+        "in one Airflow, run by turns, with new workers for each run: what a worker imports for one kind "
+        "must not be the other's gain.\n",
     ]
     if runs.starts:
         parts += [_STARTS, _starts(runs.starts)]
