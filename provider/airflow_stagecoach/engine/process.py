@@ -1,8 +1,8 @@
 """Runs a process in a session of its own, streams what it writes, and leaves nothing behind.
 
 The process leads its own process group. When it ends, its group is ended; when
-it shall stop, the group gets SIGTERM, after :data:`GRACE` seconds SIGKILL, and
-so does every process that left the group but still carries the mark in its
+it shall stop, the group gets SIGTERM, after :data:`GRACE` seconds SIGKILL. Both
+hold for every process that left the group but still carries the mark in its
 environment (Linux). A small guardian shell does the same when this very process
 is killed and cannot do it itself.
 """
@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 import uuid
-from typing import TYPE_CHECKING, Dict, List, NamedTuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, List, NamedTuple
 
 from airflow_stagecoach.engine.control import TICK
 from airflow_stagecoach.engine.streams import Stream
@@ -93,6 +93,7 @@ def run_process(
     """
     mark = uuid.uuid4().hex
     scope.check()
+    before = frozenset(_processes())
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(  # noqa: S603 - running what the document says is its purpose
             list(command),
@@ -103,7 +104,7 @@ def run_process(
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        watched = _Watched(process, mark, log)
+        watched = _Watched(process, mark, log, before)
         stack.callback(watched.end, usage)
         stack.enter_context(_guarded(process.pid, mark))
         try:
@@ -119,7 +120,14 @@ def run_process(
 class _Watched:
     """A running process and its two streams."""
 
-    def __init__(self, process: subprocess.Popen[bytes], mark: str, log: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        mark: str,
+        log: Callable[[str, str], None],
+        before: FrozenSet[int],
+    ) -> None:
+        self._before = before
         assert process.stdout is not None
         assert process.stderr is not None
         self._process = process
@@ -158,20 +166,29 @@ class _Watched:
         end = time.monotonic() + _DRAIN
         while self._selector.get_map() and time.monotonic() < end and self._read(_DRAIN_PAUSE):
             pass
-        if _members(self._process.pid):
+        # Of the few processes that are new: reading them all takes long on a large machine.
+        new = [pid for pid in _processes() if pid not in self._before]
+        far = _marked(self._mark, new)  # also what went into a session of its own
+        if far or _members(self._process.pid, new):
             self._log("Ending what the script left running in the background", "warning")
+            _signal_all(far, signal.SIGTERM)
+            end = time.monotonic() + _BACKGROUND_GRACE
             self._stop_group(_BACKGROUND_GRACE)
+            while far and time.monotonic() < end and _marked(self._mark):
+                time.sleep(TICK / 2)
+            self._end_marked()
 
     def stop(self, grace: float) -> None:
         """Stop the group, and whatever carries the mark."""
         self._stop_group(grace)
+        self._end_marked()
+
+    def _end_marked(self) -> None:
         for _ in range(10):
             marked = _marked(self._mark)
-            for pid in marked:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
             if not marked:
                 return
+            _signal_all(marked, signal.SIGKILL)
             time.sleep(0.02)
 
     def _stop_group(self, grace: float) -> None:
@@ -269,10 +286,16 @@ def _guarded(group: int, mark: str) -> Iterator[None]:
         guardian.wait()
 
 
-def _members(group: int) -> List[int]:
+def _signal_all(pids: List[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _members(group: int, among: List[int] | None = None) -> List[int]:
     """Living processes of a group (Linux; elsewhere none are seen)."""
     found = []
-    for pid in _processes():
+    for pid in _processes() if among is None else among:
         with contextlib.suppress(OSError, ValueError, IndexError):
             with open(f"/proc/{pid}/stat", "rb") as file:
                 # The name in brackets may hold anything; what follows the last bracket is regular.
@@ -282,11 +305,11 @@ def _members(group: int) -> List[int]:
     return found
 
 
-def _marked(mark: str) -> List[int]:
+def _marked(mark: str, among: List[int] | None = None) -> List[int]:
     """Living processes that carry the mark in their environment (Linux)."""
     wanted = f"{MARK}={mark}".encode()
     found = []
-    for pid in _processes():
+    for pid in _processes() if among is None else among:
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
             if wanted in file.read().split(b"\0"):
                 found.append(pid)

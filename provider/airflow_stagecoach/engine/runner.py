@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+import uuid
 from typing import TYPE_CHECKING, Any, Dict, Mapping
 
 from airflow_stagecoach.engine.call_modules import ModuleCache
@@ -55,10 +57,11 @@ class Runner:
         unit = self._unit
         results: Dict[str, StageResult] = {}
         workdir = unit.get("workdir")
-        temporary = None if workdir else tempfile.mkdtemp(prefix="stagecoach-work-")
+        temporary = None if workdir else _new_folder()
         try:
-            if workdir:
-                os.makedirs(workdir, exist_ok=True)
+            # Where it cannot be made (a full disk), the stages that need it try again, and fail with why.
+            with contextlib.suppress(OSError):
+                os.makedirs(workdir or str(temporary), exist_ok=True)
             frame = self._frame(os.path.abspath(workdir or str(temporary)))
             state = run_stages(unit["stages"], frame, results, unit.get("status") or UNTROUBLED)
             outcome = RESULTS[state]
@@ -102,3 +105,11 @@ class Runner:
             log_level=unit.get("log_level"),
             usage=self._usage,
         )
+
+
+def _new_folder() -> str:
+    """The path of a folder that is not there yet, or made already."""
+    try:
+        return tempfile.mkdtemp(prefix="stagecoach-work-")
+    except OSError:
+        return os.path.join(tempfile.gettempdir(), f"stagecoach-work-{uuid.uuid4().hex}")
