@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.operators._run import is_one_task
@@ -262,13 +263,24 @@ class _RunContexts:
             paths |= expressions.references(self._env)
         contexts: dict[str, Any] = {
             "params": self._params(),
-            "run": {"id": self._event["run_id"], "dag_id": self._event["dag_id"]},
+            "run": self._run(),
             "vars": values.variables(second_parts(paths, "vars")),
             "secrets": values.secrets(second_parts(paths, "secrets")),
             "conn": values.connections(second_parts(paths, "conn")),
         }
         contexts["env"] = environment(contexts, [self._env] if with_env else [])
         return contexts
+
+    def _run(self) -> dict[str, Any]:
+        """Facts of the run; null where the callback was not told."""
+        dag_run = self._context.get("dag_run")
+        facts: dict[str, Any] = {"id": self._event["run_id"], "dag_id": self._event["dag_id"]}
+        for name in ("logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date"):
+            value = dag_run.get(name) if isinstance(dag_run, dict) else getattr(dag_run, name, None)
+            facts[name] = datetime.fromisoformat(str(value)) if value else None
+        logical_date = facts["logical_date"]
+        facts["ds"] = logical_date.strftime("%Y-%m-%d") if logical_date else None
+        return facts
 
     def _params(self) -> dict[str, Any]:
         given = self._context.get("params")

@@ -25,6 +25,7 @@ from airflow_stagecoach import expressions
 from airflow_stagecoach.exceptions import StageConfigError, StageFailed
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._base import StageBaseOperator
+from airflow_stagecoach.operators._log import logger_of
 from airflow_stagecoach.operators._outputs import declared_outputs
 from airflow_stagecoach.operators._secrets import Hider
 
@@ -119,6 +120,8 @@ class OperatorStageOperator(StageBaseOperator):
         vars(inner)["_dag"] = self.dag
         inner.template_fields = tuple(name for name in inner.template_fields if name not in final)
         inner.render_template_fields(context, self._jinja_env)
+        if "level" in self.logging_plan:
+            inner._log = logger_of(inner, self.logging_plan)
         self._inner = inner
         return inner
 
