@@ -88,7 +88,7 @@ def secrets(names: Iterable[str | None]) -> dict[str, str]:
 
     found = dict(_variables(names, "secrets"))
     for value in found.values():
-        mask_secret(sorted(forms(value)))
+        mask_secret([*forms(value)])
     return found
 
 
@@ -129,5 +129,5 @@ def connections(names: Iterable[str | None]) -> dict[str, dict[str, Any]]:
             "extra": extra,
         }
         mask_secret(extra)
-        mask_secret(sorted({form for value in connection_secrets(found[name]) for form in forms(value)}))
+        mask_secret([form for value in connection_secrets(found[name]) for form in forms(value)])
     return found
