@@ -186,6 +186,13 @@ CASES = [
         outputs={"download.attempt": 3, "download.files": "12"},
     ),
     Case("14_retry", "failed", {"download": "failure"}, ["-p", "answer=forbidden"]),
+    Case("17_teardown", "success", {"import": "success", "report": "success"}, outputs={"report.orders": 12}),
+    Case(
+        "17_teardown",
+        "failed",
+        {"import": "failure", "report": "upstream_failed"},
+        ["-p", "broken-shop=berlin"],
+    ),
 ]
 
 
