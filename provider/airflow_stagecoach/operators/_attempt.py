@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Why a stage with a false ``if`` is skipped.
 CONDITION = "Its `if` is false"
+
+#: What Airflow says of a try that ran too long.
+_AIRFLOWS_TIMEOUT = re.compile(r"(AirflowTaskTimeout: )?Timeout, PID: \d+$")
 
 #: Phases of a try, in their order. Loading and checking the document come before.
 PHASES = ("prepare", "execute", "complete", "cleanup")
@@ -140,6 +144,11 @@ class Attempt:
 
     def _failure(self, exception: BaseException) -> Error:
         error = failure(exception)
+        # What an operator raises may hold what its hook told Airflow to mask.
+        error = {**error, "message": self._hider.masked(error["message"])}
+        if _AIRFLOWS_TIMEOUT.match(error["message"]):
+            whose = "the job" if self._operator.deadline.of_job else "the stage"
+            error = {**error, "message": f"The try was ended: the timeout of {whose} ran out"}
         if error.get("category") == "cancelled" and self._operator.killed and self._is_still_running():
             # Nobody wanted it to stop: its worker does, and Airflow goes on with the next try.
             error = {**error, "category": "system", "reason": "worker-stopped"}
@@ -198,8 +207,12 @@ class Attempt:
             self._operator.log.warning("The %s of this try cannot be stored: %s", key, error)
 
     def _hidden(self, value: dict[str, Any]) -> dict[str, Any]:
-        hidden: dict[str, Any] = Hider(getattr(self._operator, "_collected", {})).value(value)
+        hidden: dict[str, Any] = self._hider.value(value)
         return hidden
+
+    @property
+    def _hider(self) -> Hider:
+        return Hider(getattr(self._operator, "_collected", {}))
 
     # -- where ------------------------------------------------------------------------------
 

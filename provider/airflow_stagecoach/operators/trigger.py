@@ -17,9 +17,14 @@ from airflow_stagecoach.operators._outputs import declared_outputs
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_stagecoach.engine.contract import Error
+
 #: Seconds that a short child is waited for in the worker before the task defers
 #: (a task that resumes too soon after deferring can be failed by the scheduler).
 _WAIT_IN_WORKER = 10.0
+
+
+_CANCELLED: Error = {"type": "Cancelled", "message": "The stage was cancelled"}
 
 
 class TriggerStageOperator(StageBaseOperator):
@@ -32,6 +37,8 @@ class TriggerStageOperator(StageBaseOperator):
 
     ui_color = "#ffefeb"
     kinds: ClassVar[tuple[str, ...] | None] = ("trigger",)
+
+    _cancelled: threading.Event | None = None
 
     def _start(self, context: Context) -> dict[str, Any]:
         with self.attempt.phase("prepare"):
@@ -47,7 +54,7 @@ class TriggerStageOperator(StageBaseOperator):
                 child = _trigger_run.run_workflow(context, dag_id, params, "", level)
             return self._finish(context, child)
         fail_fast = self._fail_fast(context)
-        cancelled = threading.Event()
+        cancelled = self._cancelled = threading.Event()
         # Only the wait is stopped: the child goes on.
         with fail_fast.guard(cancelled.set), self.attempt.phase("execute"):
             run_id = self.external_id = _trigger_run.start(context, dag_id, params)
@@ -58,7 +65,7 @@ class TriggerStageOperator(StageBaseOperator):
                 if state in _trigger_run.ENDED:
                     return self._finish(context, _trigger_run.collect(context, dag_id, run_id, params, state))
                 if cancelled.wait(1):
-                    raise StageFailed("The stage was cancelled")
+                    raise StageFailed(_CANCELLED["message"], _CANCELLED)
         from airflow_stagecoach.triggers.dag_run import DagRunTrigger
 
         wait = DagRunTrigger(dag_id=dag_id, run_id=run_id, deadline=self.deadline.moment)
@@ -68,6 +75,12 @@ class TriggerStageOperator(StageBaseOperator):
             kwargs={"dag_id": dag_id, "run_id": run_id, "params": params},
         )
         raise AssertionError("defer() does not return")
+
+    def on_kill(self) -> None:
+        """Stop waiting: the task was cleared or marked, or its worker shuts down. The child goes on."""
+        self.killed = True
+        if self._cancelled is not None:
+            self._cancelled.set()
 
     def resume(
         self, context: Context, event: dict[str, Any], dag_id: str, run_id: str, params: dict[str, Any]
