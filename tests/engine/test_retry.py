@@ -128,7 +128,7 @@ TIMEOUT = fault("Timeout", classes=["requests.exceptions.Timeout", "builtins.OSE
         ("message:(?i)DEADLOCK", fault("X", "a deadlock was found"), True),
         ("message:a: b", fault("X", "say a: b now"), True),
         ("message:(", fault("X", "("), False),
-        ("message:" + "x" * 501, fault("X", "x" * 600), False),
+        ("message:" + "x" * 601, fault("X", "x" * 700), False),
         ("network", fault("HTTPError", http_status=429), True),
         ("network", fault(exit_code=1), False),
         ("component", fault(exit_code=1), True),

@@ -30,8 +30,8 @@ DEFAULT_DELAY = 10.0
 _LONGEST = 365 * 86400.0
 _LONGEST_ASKED = 86400.0
 
-#: A longer pattern is no pattern; messages are bounded by the engine (4000 characters).
-_LONGEST_PATTERN = 500
+#: A longer pattern is no pattern (documents allow 500 characters); messages are bounded by the engine.
+_LONGEST_PATTERN = 600
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
