@@ -186,6 +186,8 @@ CASES = [
         outputs={"download.attempt": 3, "download.files": "12"},
     ),
     Case("14_retry", "failed", {"download": "failure"}, ["-p", "answer=forbidden"]),
+    Case("16_records", "success", {"import": "success"}, outputs={"import.orders": ["A-1", "A-2", "A-3"]}),
+    Case("16_records", "failed", {"import": "failure"}, ["-p", "disk=full"]),
     Case("17_teardown", "success", {"import": "success", "report": "success"}, outputs={"report.orders": 12}),
     Case(
         "17_teardown",
