@@ -2,75 +2,108 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from e2e_client import processes, wait
+from e2e_client import moment, processes, wait
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from e2e_client import Client, Run
+    from e2e_client import Client, Installation, Run
 
 PARALLEL = r"""
-parallel-{kind}:
+parallel-NAME:
   type: Workflow
-  params: {{limit: {{type: int, default: 3}}}}
+  params: {limit: {type: int, default: 4}}
   jobs:
     make:
-      stages: [{{name: Make, id: make, run: "numbers = list(range({legs}))\nlimit = 2"}}]
+      stages: [{name: Make, id: make, run: "numbers = list(range(COUNT))\nlimit = 3"}]
     legs:
-      {needs}
+      needs: make
+      granularity: GRANULARITY
       strategy:
-        matrix: {{n: {matrix}}}
-        max-parallel: {limit}
+        matrix: {n: MATRIX}
+        max-parallel: LIMIT
       stages:
-        - {{name: First, id: first, if: "${{{{ matrix.n != 4 }}}}", sleep: 0.3}}
-        - {{name: Second, id: second, bash: "test $N != 5", env: {{N: "${{{{ matrix.n }}}}"}}}}
+        - {name: First, id: first, if: "${{ matrix.n != 4 }}", sleep: 0.2}
+        - {name: Second, id: second, bash: "test $N != 5", env: {N: "${{ matrix.n }}"}}
+        - {name: Third, id: third, echo: done}
 """
 
-#: Kind -> the matrix, the limit and what it is, whether the job needs the other.
+
+class Kind(NamedTuple):
+    """A way to say `max-parallel`, and what it comes to."""
+
+    granularity: str
+    count: int
+    matrix: str
+    written: str
+    limit: int
+
+
+MADE = '"${{ needs.make.outputs.numbers }}"'
+
 KINDS = {
-    "static": (str(list(range(12))), "3", 3, ""),
-    "run-time": ('"${{ needs.make.outputs.numbers }}"', "2", 2, "needs: make"),
-    "expression": ('"${{ needs.make.outputs.numbers }}"', '"${{ params.limit }}"', 3, "needs: make"),
+    "static": Kind("stage", 30, str(list(range(30))), "4", 4),
+    "run-time": Kind("stage", 6, MADE, '"${{ needs.make.outputs.limit }}"', 3),
+    "whole": Kind("job", 14, MADE, '"${{ params.limit }}"', 4),
 }
-LEG_COUNT = {"static": 12, "run-time": 8, "expression": 8}
 
 
 @pytest.fixture(scope="module")
-def runs(client: Client) -> dict[str, Run]:
-    documents = [
-        PARALLEL.format(kind=kind, matrix=matrix, limit=limit, needs=needs, legs=LEG_COUNT[kind])
-        for kind, (matrix, limit, _, needs) in KINDS.items()
-    ]
-    client.drop("parallel.yaml", "".join(documents))
-    for kind in KINDS:
-        client.wait_for_dag(f"parallel-{kind}")
-    return {kind: client.trigger(f"parallel-{kind}") for kind in KINDS}
+def runs(installation: Installation) -> dict[str, Run]:
+    """All at once, so that the workers are many and the machine is busy."""
+    text = ""
+    for name, kind in KINDS.items():
+        text += (
+            PARALLEL.replace("NAME", name)
+            .replace("COUNT", str(kind.count))
+            .replace("GRANULARITY", kind.granularity)
+            .replace("MATRIX", kind.matrix)
+            .replace("LIMIT", kind.written)
+        )
+    installation.client.drop("parallel.yaml", text)
+    for name in KINDS:
+        installation.client.wait_for_dag(f"parallel-{name}")
+    return {name: installation.client.trigger(f"parallel-{name}") for name in KINDS}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_max_parallel_is_exact(kind: str, runs: dict[str, Run], client: Client) -> None:
-    run = client.wait_for_run(runs[kind], timeout=300)
-    limit = KINDS[kind][2]
-    states = client.states(run)
-    count = LEG_COUNT[kind]
-    assert states["legs.__slot__"] == ["success"] * count
-    assert states["legs.second"] == ["failed" if n == 5 else "success" for n in range(count)]
-    assert states["legs.first"] == ["skipped" if n == 4 else "success" for n in range(count)]
-    tasks = client.tasks(run)
-    events = []
-    for n in range(count):
-        stages = [tasks[f"legs.{stage}", n].raw for stage in ("first", "second")]
-        events.append((min(moment(stage["start_date"]) for stage in stages), 1))
-        events.append((max(moment(stage["end_date"]) for stage in stages), -1))
+@pytest.mark.parametrize("name", KINDS)
+def test_max_parallel_is_exact(name: str, runs: dict[str, Run], installation: Installation) -> None:
+    kind = KINDS[name]
+    run = installation.client.wait_for_run(runs[name], timeout=400)
+    states = installation.client.states(run)
+    assert states["legs.__slot__"] == ["success"] * kind.count
+    expected = ["failed" if n == 5 else "success" for n in range(kind.count)]
+    if kind.granularity == "job":
+        assert states["legs.__stages__"] == expected
+    else:
+        assert states["legs.first"] == ["skipped" if n == 4 else "success" for n in range(kind.count)]
+        assert states["legs.second"] == expected
+        assert states["legs.third"] == ["upstream_failed" if n == 5 else "success" for n in range(kind.count)]
+    # Airflow's own times: what never started has none of its own.
+    rows = installation.query(
+        "select map_index, min(start_date), max(end_date) from task_instance where dag_id = %s and run_id = %s"
+        " and task_id like 'legs.%%' and task_id not like '%%.\\_\\_slot\\_\\_' and pid is not null"
+        " group by map_index",
+        run.dag_id,
+        run.run_id,
+    )
+    assert sorted(row[0] for row in rows if row[0] >= 0) == list(range(kind.count))
+    events = sorted(event for index, start, end in rows if index >= 0 for event in ((start, 1), (end, -1)))
     peak = now = 0
-    for _, change in sorted(events):
+    for _, change in events:
         now += change
         peak = max(peak, now)
-    assert peak == limit, "never more, and no slower than allowed"
+    assert peak == kind.limit, "never more, and no slower than allowed"
+    waited = installation.query(
+        "select count(*) from task_instance where dag_id = %s and run_id = %s and task_id = 'legs.__slot__'"
+        " and pid is not null",
+        run.dag_id,
+        run.run_id,
+    )
+    assert waited == [(0,)], "no slot was ever in a worker"
 
 
 FAIL_FAST = r"""
@@ -102,17 +135,11 @@ fail-fast:
 """
 
 
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
 def running(run: Run, leg: str) -> list[int]:
     return processes(KILL_TEST=run.run_id, KILL_JOB=leg)
 
 
-def test_fail_fast(client: Client, tmp_path: Path, runs: dict[str, Run]) -> None:
-    for run in runs.values():  # they would take the slots of the legs
-        client.wait_for_run(run, timeout=300)
+def test_fail_fast(client: Client, tmp_path: Path) -> None:
     go = tmp_path / "go"
     client.drop("fail-fast.yaml", FAIL_FAST.replace("$GO", str(go)))
     client.wait_for_dag("fail-fast")
