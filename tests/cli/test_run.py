@@ -37,6 +37,9 @@ child:
     c: {stages: [{name: add, run: "m = params.n + 1"}]}
 broken-on-purpose:
   type: Workflow
+  concurrency: {group: g}
+  notify:
+    failure: [{webhook: "http://localhost:9/"}]
   jobs:
     j: {stages: [{name: fails, bash: exit 3}]}
 """
@@ -102,6 +105,9 @@ def test_runs_side_by_side_do_not_meet(document: Path, tmp_path: Path) -> None:
     assert stages["more-noise"]["outputs"] == {"year": 2026}
     assert outcome["jobs"]["child"]["outputs"] == {"got": 6}
     assert outcome["jobs"]["child"]["stages"]["call"]["outputs"]["jobs"]["c"]["result"] == "success"
+    assert stages["noise"]["record"]["exit_code"] == 0
+    assert (outcome["record"]["progress"], outcome["record"]["tries"]) == ({"done": 4, "total": 4}, 4)
+    assert "jobs" not in outcome["record"], "each record stands beside its outputs"
     for line in ("> ask / noise", "to-stdout", "to-stderr", "printed", "< ask / noise: success"):
         assert line in err
     code, outcome, _ = finish(second)
@@ -118,6 +124,9 @@ def test_the_summary_for_people(document: Path) -> None:
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "j  failure" in out
+    assert "j / fails: component, exit-3: the script ended with exit code 3" in out
+    assert "1/1 stages done, 1 try, 1 failed, failures: 1 component" in out
+    assert "not in a local run: notify, concurrency" in err
     assert "broken-on-purpose: failed" in out
     assert "exit code 3" in err
     assert "Traceback" not in err

@@ -144,3 +144,22 @@ def test_needs_no_airflow(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "0 False", done.stderr
+
+
+def test_policies_are_looked_for_beside_the_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = "          retry: {max: 1, backoff: custom, policy: 'beside_document:%s'}\n"
+    (tmp_path / "beside_document.py").write_text(
+        "from airflow.sdk import RetryPolicy\n"
+        "class Patient(RetryPolicy):\n"
+        "    def evaluate(self, *arguments, **more): ...\n"
+    )
+    (tmp_path / "good.yaml").write_text(workflow("good") + policy % "Patient")
+    (tmp_path / "bad.yaml").write_text(workflow("bad") + policy % "Patent")
+    assert main(["validate", str(tmp_path / "good.yaml")]) == 0
+    capsys.readouterr()
+    assert main(["validate", str(tmp_path / "bad.yaml")]) == 1
+    out = capsys.readouterr().out
+    assert "module 'beside_document' has no 'Patent' [bad-policy]" in out
+    assert "Patient" in out

@@ -69,7 +69,7 @@ def _record(plan: WorkflowPlan, run_id: str, file: str) -> dict[str, Any]:
     with create_session() as database:
         facts = read_facts(database, plan["dag_id"], run_id)
     facts.document = file
-    return run_record(plan, facts, datetime.now(timezone.utc))
+    return run_record(_alone(plan)[0], facts, datetime.now(timezone.utc))
 
 
 #: What needs other runs, or people: a run on this machine leaves it out.
