@@ -258,6 +258,14 @@ class TestDeadlines:
         assert tried.record["category"] == "timeout"
         assert "5 s" in tried.report["message"]
 
+    @pytest.mark.parametrize(("limit", "again"), [(5.0, False), (300.0, True)])
+    def test_no_other_try_when_the_time_is_over_before_it(self, limit: float, again: bool) -> None:
+        retried = {**stage("s", bash="exit 3"), "retry": {"max": 3, "delay": 60.0}}
+        tried = attempt(workflow(job("a", retried, timeout=limit)))
+        assert tried.report["will_retry"] is again
+        decision = tried.operator.retry_policy.evaluate(tried.error, 1, 3, tried.context)
+        assert (decision.action.value == "retry") is again
+
 
 class TestEnvironment:
     def test_a_key_that_is_the_same_for_every_try(self) -> None:

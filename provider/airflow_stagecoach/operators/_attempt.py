@@ -13,6 +13,8 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.definitions.retry_policy import RetryDecision
+
 from airflow_stagecoach import expressions
 from airflow_stagecoach.operators import _fail_fast, _metrics
 from airflow_stagecoach.operators._record import Place, failure_report, stage_record
@@ -118,7 +120,7 @@ class Attempt:
         """
         error = self._failure(exception)
         operator, context = self._operator, self._context
-        verdict = judge(operator, exception, error, context)
+        verdict = self._in_time(judge(operator, exception, error, context))
         operator.verdict = (exception, verdict)
         place = self._place()
         report = failure_report(
@@ -139,6 +141,14 @@ class Attempt:
     def tolerated(self, exception: BaseException) -> None:
         """Leave the record of a failure that ``continue-on-error`` turns into success."""
         self.ended("success", self._failure(exception), outcome="failure")
+
+    def _in_time(self, verdict: Verdict) -> Verdict:
+        """No other try where the job's time is over before it would begin."""
+        deadline = self._operator.deadline
+        left = deadline.left()
+        if not verdict.retries or not deadline.of_job or left is None or left > (verdict.delay or 0.0):
+            return verdict
+        return Verdict(RetryDecision.fail("No other try: the job's time is over before it"), False, None)
 
     # -- what is told -----------------------------------------------------------------------
 
