@@ -46,6 +46,7 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             },
         ],
+        "notifications": ["airflow_stagecoach.operators.webhook.WebhookNotifier"],
         "cli": ["airflow_stagecoach.cli.airflow_commands.get_commands"],
         "config": {
             "stagecoach": {
@@ -71,6 +72,26 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "version_added": "0.1.0",
                         "example": "6h",
+                        "default": "",
+                    },
+                    "log_folder": {
+                        "description": (
+                            "Where the additional log files of stages lie that have ``logging: {file: ...}``, on "
+                            "the worker. Empty: the folder ``stagecoach`` in ``[logging] base_log_folder``."
+                        ),
+                        "type": "string",
+                        "version_added": "0.1.0",
+                        "example": "/var/log/stagecoach",
+                        "default": "",
+                    },
+                    "work_folder": {
+                        "description": (
+                            "Where the scratch folders of legs lie, on the worker. "
+                            "Empty: a folder of the user's own in the system's folder for temporary files."
+                        ),
+                        "type": "string",
+                        "version_added": "0.1.0",
+                        "example": "/scratch/stagecoach",
                         "default": "",
                     },
                 },
