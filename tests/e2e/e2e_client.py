@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Seconds. Listing takes 2 s, parsing 1 s; a busy machine takes its time.
-PATIENCE = 90.0
+PATIENCE = 150.0
+
+#: Times that the API is asked again when it gives a fault of its own: SQLite was locked, say.
+_AGAIN = 8
 
 FINAL = {"success", "failed"}
 
@@ -79,7 +82,12 @@ class Client:
 
     def get(self, path: str, **params: Any) -> Any:
         """GET a JSON answer."""
-        return self.http.get(path, params=params).raise_for_status().json()
+        for pause in range(_AGAIN):
+            answer = self.http.get(path, params=params)
+            if answer.status_code < 500:
+                break
+            time.sleep(pause)
+        return answer.raise_for_status().json()
 
     def dags(self) -> dict[str, dict[str, Any]]:
         """Give the active DAGs by id."""
@@ -205,6 +213,8 @@ class Client:
 
         question = wait(look, f"{task_id} asks nothing", PATIENCE, lambda: self.states(run))
         # Airflow fails a task that goes on before its executor has reported that its process ended.
+        pid = self.tasks(run)[task_id, -1].raw["pid"]
+        wait(lambda: not Path(f"/proc/{pid}").exists(), f"the process of {task_id} does not end", PATIENCE)
         time.sleep(4)
         path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self.http.patch(path, json={"chosen_options": [option]}).raise_for_status()

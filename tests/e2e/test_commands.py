@@ -104,11 +104,11 @@ def test_demo(tmp_path: Path) -> None:
         assert httpx.get(found[1], follow_redirects=True).status_code == 200
     finally:
         demo.send_signal(signal.SIGTERM)
-        demo.wait(60)
+        demo.wait(120)
     assert demo.returncode == 0, output.read_text()
     assert output.read_text().endswith("Stopping.\n")
     mark = f"AIRFLOW_HOME={tmp_path / 'home'}"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (left := processes_with(mark)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left == []

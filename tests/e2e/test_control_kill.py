@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e_client import processes, wait
+from e2e_client import PATIENCE, processes, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
 
     from airflow_stagecoach.cli.local_airflow import LocalAirflow
 
-#: Seconds between a click and the end of the last process.
-SOON = 10.0
+#: Seconds between a click and the end of the last process: 10 on a quiet machine. What is not stopped
+#: would run for five minutes.
+SOON = 40.0
 
 KILLS = r"""
 kills:
@@ -80,7 +80,7 @@ kills-more:
             import subprocess
             subprocess.run(["sleep", "300"])
     slow-job:
-      timeout: 6s
+      timeout: 12s
       stages:
         - {name: First, id: first, sleep: 1}
         - {name: Second, id: second, env: {KILL_JOB: slow-job}, bash: sleep 300}
@@ -101,15 +101,13 @@ def wait_until_it_runs(client: Client, run: Run, job: str, count: int) -> None:
     wait(
         lambda: len(running(run, job)) >= count,
         f"{job} does not run {count} processes",
-        90,
+        PATIENCE,
         lambda: (client.states(run), running(run, job)),
     )
 
 
 def wait_until_gone(run: Run, job: str, seconds: float = SOON) -> None:
-    started = time.monotonic()
-    wait(lambda: not running(run, job), f"processes of {job} are left", 60)
-    assert time.monotonic() - started < seconds
+    wait(lambda: not running(run, job), f"processes of {job} are left", seconds)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +145,7 @@ def test_mark_as_success(client: Client, kills: Run) -> None:
 def test_who_ignores_sigterm_is_killed(client: Client, kills: Run) -> None:
     wait_until_it_runs(client, kills, "stubborn", 2)
     client.set_task_state(kills, "stubborn.wait", "failed")
-    wait_until_gone(kills, "stubborn", SOON + 2)
+    wait_until_gone(kills, "stubborn")
 
 
 def test_worker_process_killed(client: Client, kills: Run, airflow: LocalAirflow) -> None:
@@ -173,7 +171,7 @@ def test_clear_while_running(client: Client, more: Run) -> None:
 
 
 def test_mark_python_as_failed(client: Client, more: Run) -> None:
-    wait(lambda: "up" in client.log(more, "python.wait").splitlines(), "python does not run", 60)
+    wait(lambda: "up" in client.log(more, "python.wait").splitlines(), "python does not run", PATIENCE)
     wait_until_it_runs(client, more, "python", 1)
     client.set_task_state(more, "python.wait", "failed")
     wait_until_gone(more, "python")
@@ -191,7 +189,7 @@ def test_timeouts(client: Client, more: Run) -> None:
         assert running(run, job) == []
     assert tasks["slow-job.first", -1].state == "success"
     assert tasks["slow-job.second", -1].state == "failed"
-    assert tasks["slow-job.second", -1].raw["duration"] < 6 + SOON
+    assert tasks["slow-job.second", -1].raw["duration"] < 12 + SOON
     assert running(run, "slow-job") == []
 
 

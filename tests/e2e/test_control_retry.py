@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from e2e_client import PATIENCE, wait
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +56,9 @@ cleared:
       stages: [{name: Clean, id: clean, run: "how = ${{ needs.fails.result }}"}]
 """
 
-#: How much later than asked a try may start: the scheduler looks every second or so, on a busy machine.
-LATE = 8.0
+#: How much later than asked a try may start: the scheduler looks every second or so, and a busy machine
+#: takes its time to start a worker. How exact the delays are is shown by `tests/operators/test_retry.py`.
+LATE = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +140,16 @@ def test_clearing_a_failed_stage(client: Client, cleared: Run, good: Path) -> No
 def test_clearing_starts_the_series_of_retries_again(client: Client, retries: Run, good: Path) -> None:
     good.unlink(missing_ok=True)
     client.clear(retries, "exact.flaky")
-    client.wait_for_task(retries, "exact.flaky", {"up_for_retry"})
+    # It may be missed waiting: the delay is short.
+    wait(
+        lambda: client.tasks(retries)["exact.flaky", -1].try_number >= 6,
+        "it is not tried again",
+        PATIENCE,
+        lambda: client.states(retries),
+    )
     good.touch()
     task = client.wait_for_task(retries, "exact.flaky", {"success"})
-    assert task.try_number == 6
-    assert 2 <= pauses(client, retries, "exact.flaky")[-1] < 2 + LATE
+    assert 6 <= task.try_number <= 8, "three retries again"
+    # Four tries before the clear, so the fifth pause is the first of the new series.
+    assert 2 <= pauses(client, retries, "exact.flaky")[4] < 2 + LATE
     client.wait_for_task(retries, "exact.after", {"success"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from e2e_client import moment, processes, wait
+from e2e_client import PATIENCE, moment, processes, wait
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,7 +147,7 @@ def test_fail_fast(client: Client, tmp_path: Path) -> None:
     wait(
         lambda: len(running(run, "long-1")) >= 3 and len(running(run, "long-2")) >= 3,
         "the legs do not run",
-        90,
+        PATIENCE,
         lambda: client.states(run),
     )
     go.touch()
@@ -163,7 +163,7 @@ def test_fail_fast(client: Client, tmp_path: Path) -> None:
     tasks = client.tasks(run)
     for index in (1, 2):
         late = moment(tasks["legs.work", index].raw["end_date"]) - end
-        assert late.total_seconds() < 10
+        assert late.total_seconds() < 45, "10 on a quiet machine; what is not stopped works for 300"
     for index in (3, 4):
         assert tasks["legs.work", index].raw["pid"] is None, "it never started"
     assert [running(run, f"long-{n}") for n in (1, 2)] == [[], []]
