@@ -76,8 +76,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "log_folder": {
                         "description": (
-                            "Where the additional log files of stages with ``logging: {file: ...}`` lie, on the "
-                            "worker. Empty: the folder ``stagecoach`` in ``[logging] base_log_folder``."
+                            "Where the additional log files of stages with ``logging: {file: ...}`` lie, on "
+                            "the worker. Empty: the folder ``stagecoach`` in ``[logging] base_log_folder``."
                         ),
                         "type": "string",
                         "version_added": "0.1.0",
@@ -86,8 +86,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "packages": {
                         "description": (
-                            "Importable packages in which ``uses:`` looks for functions, besides the folder of "
-                            "the document and the dags folder; separated by commas."
+                            "Importable packages in which ``uses:`` looks for functions, besides the folder "
+                            "of the document and the dags folder; separated by commas."
                         ),
                         "type": "string",
                         "version_added": "0.1.0",
