@@ -23,8 +23,8 @@ def stage(defaults: str, job: str, own: str) -> Any:
         + (f"    {job}\n" if job else "")
     )
     del found["task_id"], found["line"]
-    if "logging" not in found:
-        del found["spec"]
+    assert found["spec"].get("resources") == found.get("resources")
+    del found["spec"]
     return found
 
 
@@ -51,7 +51,7 @@ def stage(defaults: str, job: str, own: str) -> Any:
         ("resources: {enforce: best-effort}", "resources: {gpu: 2}", "name: a", {"resources": {"enforce": "best-effort", "gpu": 2}}),
         ("resources: {enforce: best-effort, cpu: 1}", "", "resources: {enforce: strict}", {"resources": {"cpu": 1}}),
         ("resources: {enforce: best-effort}", "", "name: a", {}),
-        ("resources: {ephemeral-storage: 1Gi}", "", "resources: {}", {"resources": {"ephemeral_storage": 1 << 30}}),
+        ("resources: {ephemeral-storage: 1Gi, enforce: best-effort}", "", "resources: {}", {"resources": {"ephemeral_storage": 1 << 30, "enforce": "best-effort"}}),
         ("", "notify: {failure: 'https://j.x'}", "notify: {failure: ['https://s.x', 'https://j.x'], retry: 'https://r.x'}", {"notify": [{"event": "failure", "webhook": "https://s.x"}, {"event": "failure", "webhook": "https://j.x"}, {"event": "retry", "webhook": "https://r.x"}]}),
         ("retry: {max: 1, on: network}", "", "retry: 2", {"retry": {"max": 2, "delay": 10}}),
     ],

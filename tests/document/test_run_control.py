@@ -130,7 +130,9 @@ BOTH = [
     ("resources: {{memory: 512m}}", "bad-quantity", "expected an amount such as 512Mi, 1G or a number of bytes, found '512m'", "write 512Mi", "512m"),
     ("resources: {{memory: '${{{{ matrix.m }}}}'}}", "wrong-type", "an amount must be known when the document is loaded, found an expression", None, "'${{{{ matrix.m }}}}'"),
     ("resources: {{gpu: 0.5}}", "wrong-type", "expected a whole number from 0 to 1024, found the number 0.5", None, "0.5"),
-    ("resources: {{gpu: 1}}", "bad-combination", "the local backend cannot give GPUs", "run the job on a backend that has them, or write enforce: best-effort beside gpu", "1"),
+    ("resources: {{gpu: 1}}", "bad-combination", "the local backend cannot give GPUs", "run the job on a backend that has them, or write enforce: best-effort beside it", "gpu"),
+    ("resources: {{ephemeral-storage: 1Gi}}", "bad-combination", "the local backend cannot limit what a stage writes to the disk", "run the job on a backend that can, or write enforce: best-effort beside it", "ephemeral-storage"),
+    ("resources: {{limits: {{ephemeral_storage: 1Gi}}}}", "bad-combination", "the local backend cannot limit what a stage writes to the disk", None, "ephemeral_storage"),
     ("resources: {{memory: 2Gi, limits: {{memory: 1Gi}}}}", "out-of-range", "memory 2Gi is above its limit of 1Gi", "raise limits: {{memory: ...}}, or lower memory", "2Gi"),
     ("resources: {{cpu: 1.5, limits: {{cpu: 500m}}}}", "out-of-range", "cpu 1.5 is above its limit of 0.5", None, "1.5"),
     ("resources: {{ephemeral-storage: 5M, limits: {{ephemeral-storage: 3000000}}}}", "out-of-range", "ephemeral-storage 5M is above its limit of 3M", None, "5M"),
@@ -212,6 +214,7 @@ PLACES = [
     ("stages: [{foreach: [1], stages: [{foreach: [1], stages: [{bash: x, notify: {failure: https://x.y}}]}]}]", "not-nested", "'notify' belongs to the stage around this one, which is one task", None),
     ("stages: [{parallel: {a: [{bash: x}, {bash: x, teardown: true}]}}]", "not-nested", "a teardown is a stage of the job, it cannot stand inside another stage", None),
     ("stages: [{parallel: {a: [{bash: x, logging: {format: json}}]}}]", "bad-combination", "a stage inside another one writes to its log, so 'format' belongs to the outermost stage", None),
+    ("stages: [{parallel: {a: [{trigger: b}]}, resources: {cpu: 1}}]", "not-nested", "a trigger cannot run inside a stage with resources, which has a process of its own", None),
     ("stages: [{parallel: {a: [{bash: x, timeout: none}]}}]", "bad-combination", "a stage inside another one has no timeout of its own by default", "remove it"),
     ("stages: [{parallel: {a: [{bash: x, retry: {max: 1, backoff: custom, policy: 'a:B'}}]}}]", "bad-combination", "a stage inside another one is retried inside its task, where no policy is asked", "write delays"),
     # granularity: job
@@ -278,6 +281,6 @@ name: w
 max-active-tasks: 5
 concurrency: {group: g, on-conflict: skip}
 logging: {file: {max-bytes: 1Mi}}
-jobs: {j: {pool-slots: 2, resources: {ephemeral-storage: 1Gi}, stages: [{bash: x}]}}
+jobs: {j: {pool-slots: 2, resources: {ephemeral-storage: 1Gi, enforce: best-effort}, stages: [{bash: x}]}}
 """
     assert problems(text.replace(key, key.replace("-", "_"))) == problems(text) == []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_stagecoach.document.jobs import Job
+    from airflow_stagecoach.document.plan import ResourcesPlan
     from airflow_stagecoach.document.retry import Retry
     from airflow_stagecoach.document.retry_policy import PolicyCheck
     from airflow_stagecoach.document.source import Path
@@ -29,7 +30,7 @@ _OF_A_TASK = {"pool": "pool", "pool_slots": "pool-slots", "priority": "priority"
 _OF_A_STAGE_OF_A_JOB = {**_OF_A_TASK, "notify": "notify", "teardown": "teardown"}
 
 #: Backends that run on the worker's own machine.
-_WITHOUT_GPU = ("local",)
+_ON_THE_WORKER = ("local",)
 
 
 def check_control(workflow: Workflow, damaged: frozenset[Any], add: Add) -> None:
@@ -151,22 +152,44 @@ class _Jobs:
             return
         plan = stage_resources(stage, job, self.workflow.defaults)
         for key, request, limit in too_large(plan):
-            field = key.replace("-", "_")
-            levels = [level for level in self._levels(stage, job, path) if level[0].resources is not None]
-            asks = next(level for level in levels if getattr(level[0].resources, field) is not None)
-            place = (*asks[1], "resources", key)
+            place = next(
+                (*where, "resources", key)
+                for level, where in self._levels(stage, job, path)
+                if level.resources is not None and getattr(level.resources, key.replace("-", "_")) is not None
+            )
             context = above_the_limit(key, request, limit).context
             self.add(context["code"], context["message"], place, context["hint"])
-        backend = job.runs_on.type if job.runs_on is not None else "local"
-        if plan.get("gpu") and backend in _WITHOUT_GPU and plan.get("enforce") != "best-effort":
-            place = next(
-                (*where, "resources", "gpu")
-                for level, where in self._levels(stage, job, path)
-                if level.resources is not None and level.resources.gpu is not None
-            )
-            message = f"the {backend} backend cannot give GPUs"
-            hint = "run the job on a backend that has them, or write enforce: best-effort beside gpu"
-            self.add("bad-combination", message, place, hint)
+        if plan and (job.runs_on is None or job.runs_on.type in _ON_THE_WORKER):
+            self._on_the_worker(plan, stage, job, path)
+
+    def _on_the_worker(self, plan: ResourcesPlan, stage: Stage, job: Job, path: Path) -> None:
+        """What a worker can neither give nor limit, and what needs the task itself."""
+        if plan.get("enforce") != "best-effort":
+            hint = "run the job on a backend that {}, or write enforce: best-effort beside it"
+            if plan.get("gpu"):
+                place = self._where("gpu", stage, job, path)
+                message = "the local backend cannot give GPUs"
+                self.add("bad-combination", message, place, hint.format("has them"), on_key=True)
+            if "ephemeral_storage" in {**plan, **plan.get("limits", {})}:
+                place = self._where("ephemeral-storage", stage, job, path)
+                message = "the local backend cannot limit what a stage writes to the disk"
+                self.add("bad-combination", message, place, hint.format("can"), on_key=True)
+        for inner, place in _inner_stages(stage, path):
+            if inner.kind == "trigger":
+                message = "a trigger cannot run inside a stage with resources, which has a process of its own"
+                hint = "make it a stage of the job, or give resources to the stages beside it only"
+                self.add("not-nested", message, (*place, "trigger"), hint, on_key=True)
+
+    def _where(self, key: str, stage: Stage, job: Job, path: Path) -> Path:
+        """The path of the innermost place that says something of an amount."""
+        field = key.replace("-", "_")
+        for level, where in self._levels(stage, job, path):
+            own = level.resources
+            if own is not None and getattr(own, field) is not None:
+                return (*where, "resources", key)
+            if own is not None and own.limits is not None and getattr(own.limits, field, None) is not None:
+                return (*where, "resources", "limits", key)
+        return path
 
     def _levels(self, stage: Stage, job: Job, path: Path) -> list[tuple[Any, Path]]:
         """Where resources may stand, the innermost first, each with the path that leads to it."""

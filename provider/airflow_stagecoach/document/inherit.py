@@ -48,7 +48,7 @@ def add_inherited(plan: StagePlan, stage: Stage, job: Job, workflow: Workflow) -
             plan["spec"]["logging"] = {"level": logging["level"]}
     resources = stage_resources(stage, job, defaults)
     if resources:
-        plan["resources"] = resources
+        plan["resources"] = plan["spec"]["resources"] = resources
     notify: list[NotifyPlan] = []
     for told in (stage.notify, job.notify):
         notify += [one for one in (told.plan() if told is not None else ()) if one not in notify]
