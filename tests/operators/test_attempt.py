@@ -153,6 +153,20 @@ def test_stopped_by_fail_fast() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("began", [True, False])
+def test_teardowns_are_told_that_a_stopped_stage_had_begun(began: bool) -> None:
+    operator = make_operator(one(), "a")
+
+    def start(context: Any) -> Any:
+        if began:
+            with operator.attempt.phase("execute"):
+                pass
+        raise AirflowSkipException(_fail_fast._REASON)
+
+    operator._start = start
+    assert ("began" in attempt(one(), operator=operator).ti.xcoms) is began
+
+
 class TestStopped:
     """From outside: a signal of Airflow's supervisor."""
 
