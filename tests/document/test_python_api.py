@@ -35,6 +35,7 @@ from airflow_stagecoach.document import (
     Retry,
     RetryRule,
     Rule,
+    StageNotify,
     Strategy,
     Target,
     TriggerStage,
@@ -198,6 +199,13 @@ jobs:
 """
     (plan,) = load(text, "f.yml").plans
     assert without_lines(workflow.plan()) == without_lines(plan)
+
+
+def test_a_deadline_is_not_of_a_stage() -> None:
+    assert BashStage(bash="x", notify=Notify(failure="https://x.y")).notify is not None
+    assert BashStage(bash="x", notify=StageNotify(failure="https://x.y")).notify is not None
+    with pytest.raises(DocumentError, match="a deadline is that of a run"):
+        BashStage(bash="x", notify=Notify(deadline="https://x.y"))
 
 
 def test_jobs_as_a_map() -> None:

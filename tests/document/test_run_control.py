@@ -139,7 +139,7 @@ BOTH = [
     ("resources: {{requests: {{cpu: 1}}}}", "unknown-key", "unknown key 'requests' in resources", "write cpu and memory here, without requests", "requests"),
     ("resources: {{limits: {{gpu: 1}}}}", "unknown-key", "unknown key 'gpu' in limits", "a GPU is not shared: write gpu beside limits", "gpu"),
     ("resources: {{enforce: maybe}}", "bad-word", "expected strict or best-effort, found 'maybe'", None, "maybe"),
-    ("notify: {{deadline: https://x.y}}", "bad-combination", "a deadline is that of a run: 'deadline' belongs to the notify of the workflow", "{noun} that takes too long fails by its timeout, write failure", "deadline"),
+    ("notify: {{deadline: https://x.y}}", "unknown-key", "unknown key 'deadline' in notify", "a deadline is that of a run: it belongs to the notify of the workflow; a stage that is late fails by its timeout", "deadline"),
     ("notify: {{failure: 'https://x.y/${{{{ matrix.b }}}}'}}", "bad-expression", "unknown matrix axis 'b'", None, ".b"),
     ("retry: {{max: 1, on: [netwrok]}}", "bad-word", "'netwrok' is neither a category nor an exception", "did you mean 'network'?", "netwrok"),
     ("retry: {{max: 1, never: '5xx'}}", "wrong-type", None, None, "'5xx'"),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ParallelStage,
         UntilStage,
     )
-    from airflow_stagecoach.document.notify import Notify, Target
+    from airflow_stagecoach.document.notify import Notify, StageNotify, Target
     from airflow_stagecoach.document.param_model import Param
     from airflow_stagecoach.document.params import ParamError, coerce, coerce_all, json_schema
     from airflow_stagecoach.document.resources import Limits, Resources
@@ -90,6 +90,7 @@ _HOME = {
     ),
     "notify": (
         "Notify",
+        "StageNotify",
         "Target",
     ),
     "param_model": ("Param",),
@@ -164,6 +165,7 @@ __all__ = [
     "Rule",
     "RunsOn",
     "Stage",
+    "StageNotify",
     "Strategy",
     "Target",
     "TriggerStage",

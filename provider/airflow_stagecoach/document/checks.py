@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_stagecoach.document.jobs import Job
-    from airflow_stagecoach.document.notify import Notify
+    from airflow_stagecoach.document.notify import StageNotify
     from airflow_stagecoach.document.retry_policy import PolicyCheck
     from airflow_stagecoach.document.source import Path
     from airflow_stagecoach.document.stage import Stage
@@ -294,7 +294,7 @@ class _Check:
                     stored=where,
                 )
 
-    def _notify(self, notify: Notify | None, scope: Scope, path: Path) -> None:
+    def _notify(self, notify: StageNotify | None, scope: Scope, path: Path) -> None:
         """What is evaluated when a notification is sent; secrets are at home there."""
         if notify is None:
             return

@@ -71,7 +71,6 @@ class _Jobs:
     def run(self) -> None:
         for name, job in self.workflow.jobs.items():
             path: Path = ("jobs", name)
-            self._deadline_is_not_here(job, path)
             if ("jobs", name, "stages") not in self.damaged:
                 self._teardowns(job, (*path, "stages"))
             if job.granularity == "job":
@@ -82,16 +81,9 @@ class _Jobs:
                 self.add("bad-combination", message, (*path, "resources"), hint, on_key=True)
             for index, stage in enumerate(job.stages):
                 own = (*path, "stages", index)
-                self._deadline_is_not_here(stage, own)
                 self._resources(stage, job, own)
                 for inner, place in _inner_stages(stage, own):
                     self._nested(inner, place)
-
-    def _deadline_is_not_here(self, place: Job | Stage, path: Path) -> None:
-        if place.notify is not None and place.notify.deadline:
-            message = "a deadline is that of a run: 'deadline' belongs to the notify of the workflow"
-            hint = f"{article(place.noun)} that takes too long fails by its timeout, write failure"
-            self.add("bad-combination", message, (*path, "notify", "deadline"), hint, on_key=True)
 
     def _teardowns(self, job: Job, path: Path) -> None:
         last = max((index for index, stage in enumerate(job.stages) if not stage.teardown), default=None)

@@ -33,7 +33,7 @@ from airflow_stagecoach.document.model import (
     fault,
     on_key,
 )
-from airflow_stagecoach.document.notify import NotifyField
+from airflow_stagecoach.document.notify import StageNotifyField
 from airflow_stagecoach.document.resources import ResourcesField
 from airflow_stagecoach.document.retry import RetryField
 from airflow_stagecoach.document.runs_on import RunsOn, runs_on_value
@@ -195,7 +195,7 @@ class Job(Model):
     resources: ResourcesField | None = Field(
         None, description="what each stage, or with granularity: job the whole leg, is given and may use"
     )
-    notify: NotifyField | None = Field(None, description="who is told about the end of each stage")
+    notify: StageNotifyField | None = Field(None, description="who is told about the end of each stage")
     cleanup: Cleanup | None = Field(
         None, description="when the scratch folder of a leg is removed, on-success if absent"
     )

@@ -9,7 +9,7 @@ from airflow_stagecoach.document.group import Concurrency
 from airflow_stagecoach.document.jobs import Job
 from airflow_stagecoach.document.logs import LogFile, Logging
 from airflow_stagecoach.document.nested_stages import Match
-from airflow_stagecoach.document.notify import Notify, Target
+from airflow_stagecoach.document.notify import Notify, StageNotify, Target
 from airflow_stagecoach.document.param_model import Param
 from airflow_stagecoach.document.resources import Limits, Resources
 from airflow_stagecoach.document.retry import Retry, RetryRule
@@ -34,6 +34,7 @@ _NAMED: tuple[type[Model], ...] = (
     Logging,
     LogFile,
     Notify,
+    StageNotify,
     Target,
     Concurrency,
     Param,

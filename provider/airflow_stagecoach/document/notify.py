@@ -212,8 +212,11 @@ Targets = Annotated[
 ]
 
 
-class Notify(Model):
-    """Who is told about what: event -> a URL, a target, or a list of them."""
+_OF_THE_RUN = "a deadline is that of a run: it belongs to the notify of the workflow"
+
+
+class StageNotify(Model):
+    """Who is told about what happened to a stage: event -> a URL, a target, or a list of them."""
 
     noun = "notify"
     habits: ClassVar[Mapping[str, str]] = {
@@ -230,8 +233,9 @@ class Notify(Model):
         "on-skip": "write skip",
         "on-skipped": "write skip",
         "skipped": "write skip",
-        "sla": "write deadline",
-        "late": "write deadline",
+        **dict.fromkeys(
+            ("deadline", "sla", "late"), f"{_OF_THE_RUN}; a stage that is late fails by its timeout"
+        ),
         **dict.fromkeys(("webhook", "conn", "notifier", "url", "email", "slack"), "write failure: {...}"),
     }
 
@@ -239,19 +243,41 @@ class Notify(Model):
     failure: Targets | None = Field(None, description="it failed, and is not tried again")
     retry: Targets | None = Field(None, description="a try of a stage failed, and another one follows")
     skip: Targets | None = Field(None, description="a stage was skipped")
-    deadline: Targets | None = Field(None, description="of a workflow: its run passed the `deadline`")
 
     def targets(self) -> list[tuple[str, list[Target]]]:
         """Event -> targets, for the events that are given."""
-        return [(event, getattr(self, event)) for event in EVENTS if getattr(self, event)]
+        found = [(event, getattr(self, event, None)) for event in EVENTS]
+        return [(event, targets) for event, targets in found if targets]
 
     def plan(self) -> list[NotifyPlan]:
         """What is sent, in the order of the events."""
         return [target.plan(event) for event, targets in self.targets() for target in targets]
 
 
+class Notify(StageNotify):
+    """Who is told about what happened to a run: event -> a URL, a target, or a list of them."""
+
+    habits: ClassVar[Mapping[str, str]] = {
+        **StageNotify.habits,
+        "sla": "write deadline",
+        "late": "write deadline",
+    }
+
+    deadline: Targets | None = Field(None, description="the run passed the `deadline` of the workflow")
+
+
+def stage_notify_value(value: Any, info: ValidationInfo) -> StageNotify:
+    """The map, without the event that only a run has."""
+    if isinstance(value, Notify) and value.deadline:
+        raise fault("bad-combination", _OF_THE_RUN, "remove deadline")
+    return StageNotify.model_validate(value, context=info.context)
+
+
 NotifyField = Annotated[
     Notify,
     PlainValidator(lambda value, info: Notify.model_validate(value, context=info.context)),
     WithJsonSchema({"x-ref": "Notify"}),
+]
+StageNotifyField = Annotated[
+    StageNotify, PlainValidator(stage_notify_value), WithJsonSchema({"x-ref": "StageNotify"})
 ]

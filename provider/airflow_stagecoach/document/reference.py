@@ -21,7 +21,7 @@ from airflow_stagecoach.document.loader import MAX_LEGS
 from airflow_stagecoach.document.logs import LogFile, Logging
 from airflow_stagecoach.document.model import article
 from airflow_stagecoach.document.nested_stages import Match
-from airflow_stagecoach.document.notify import Notify, Target
+from airflow_stagecoach.document.notify import Notify, StageNotify, Target
 from airflow_stagecoach.document.param_model import Param
 from airflow_stagecoach.document.params import DEFAULT_PRECISION
 from airflow_stagecoach.document.resources import Limits, Resources
@@ -60,7 +60,7 @@ def reference() -> str:
     parts += [_table(RetryRule, "A rule of a retry", level=3), _matches()]
     parts += [_table(Resources, "resources"), _table(Limits, "limits", level=3), _RESOURCES]
     parts += [_table(Logging, "logging"), _table(LogFile, "file as a map", level=3), _LOGGING]
-    parts += [_table(Notify, "notify"), _table(Target, "A target", level=3), _NOTIFY]
+    parts += [_table(Notify, "notify"), _stage_notify(), _table(Target, "A target", level=3), _NOTIFY]
     parts += [_table(Stage, "Stages"), _STAGES]
     common = set(Stage.keys())
     for model in STAGE_MODELS:
@@ -279,6 +279,11 @@ def _runs_on() -> str:
 
 {_rows("type | aliases | in this version", rows)}
 """
+
+
+def _stage_notify() -> str:
+    """The keys that a stage's or job's ``notify`` has of the same."""
+    return f"That of a job or a stage has {_code(StageNotify.keys())}, of each stage."
 
 
 def _contexts() -> str:

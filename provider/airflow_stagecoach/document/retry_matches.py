@@ -8,7 +8,6 @@ a category, ``exit:75``, ``exit:100-110``, ``http:429``, ``http:500-599``, ``rea
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -151,11 +150,9 @@ def _message(rest: str) -> str:
         raise fault("too-long", f"a pattern may have at most {MAX_PATTERN} characters, found {len(match[1])}")
     pattern = f"(?i){match[1]}" if match[2] else match[1]
     try:
-        with warnings.catch_warnings():
-            # What Python finds ambiguous today means something else tomorrow.
-            warnings.simplefilter("error")
-            re.compile(pattern)
+        re.compile(pattern)
     except (re.error, OverflowError, RecursionError, Warning) as error:
+        # A warning is an error where a process says so: what is ambiguous today means something else tomorrow.
         raise fault("bad-pattern", f"this is no regular expression: {str(error)[:200]}") from None
     return f"message:{pattern}"
 

@@ -28,7 +28,7 @@ from airflow_stagecoach.document.model import (
     habit_of,
     kebab,
 )
-from airflow_stagecoach.document.notify import NotifyField
+from airflow_stagecoach.document.notify import StageNotifyField
 from airflow_stagecoach.document.resources import ResourcesField
 from airflow_stagecoach.document.retry import RetryField
 from airflow_stagecoach.document.task_fields import NO_TIMEOUT, Pool, PoolSlots, Priority, StageTimeout
@@ -161,7 +161,7 @@ class Stage(Model):
     resources: ResourcesField | None = Field(
         None, description="what it is given and may use; of bash, Python, call and nested stages"
     )
-    notify: NotifyField | None = Field(None, description="who is told about its end")
+    notify: StageNotifyField | None = Field(None, description="who is told about its end")
 
     @classmethod
     def unknown_key(cls, key: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
