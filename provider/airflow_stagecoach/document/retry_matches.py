@@ -152,7 +152,7 @@ def _message(rest: str) -> str:
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError, Warning) as error:
-        # A warning is an error where a process says so: what is ambiguous today means something else tomorrow.
+        # A warning is raised where a process says so: what is ambiguous today means something else later.
         raise fault("bad-pattern", f"this is no regular expression: {str(error)[:200]}") from None
     return f"message:{pattern}"
 
