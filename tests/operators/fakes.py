@@ -80,7 +80,8 @@ def make_operator(plan: Any, job_id: str, position: int = 0, **kwargs: Any) -> A
     """The operator of a stage of a plan, in a DAG, as the factory makes it."""
     job = next(job for job in plan["jobs"] if job["id"] == job_id)
     if job.get("granularity") == "job":
-        class_, stage = JobStagesOperator, {"task_id": "__stages__", "spec": job_spec(job)}
+        class_: Any = JobStagesOperator
+        stage: Any = {"task_id": "__stages__", "spec": job_spec(job)}
     else:
         class_, stage = StageOperator, job["stages"][position]
     with DAG("wf", schedule=None) as dag:

@@ -32,17 +32,17 @@ def ask(
     """Ask for the second of two stages, or the first; ``started`` is what the first has told."""
     limits = {} if timeout is None else {"timeout": timeout}
     plan = workflow(job("a", stage("one"), stage("two"), **limits, **keys))
-    ti = ti or FakeTask(f"a.{('one', 'two')[position]}", start_date=NOW)
+    task = ti or FakeTask(f"a.{('one', 'two')[position]}", start_date=NOW)
     if started is not None:
-        ti.others["a.one", "started"] = started
+        task.others["a.one", "started"] = started
 
     class Data:
         def output(self, task_id: str, index: int | None, key: str) -> Any:
-            return ti.others.get((task_id, key))
+            return task.others.get((task_id, key))
 
     context = {
-        "ti": ti,
-        "task": SimpleNamespace(retries=ti.max_tries),
+        "ti": task,
+        "task": SimpleNamespace(retries=task.max_tries),
         "task_state_store": Store() if store is None else store,
         "dag_run": SimpleNamespace(start_date=run_start),
     }
@@ -90,7 +90,7 @@ def test_a_clear_of_the_first_stage_gives_the_time_anew() -> None:
         plan = workflow(job("a", stage("one"), timeout=50))
         ti = FakeTask("a.one", max_tries=max_tries, start_date=start)
         context = {"ti": ti, "task": SimpleNamespace(retries=2), "task_state_store": store}
-        run: Any = WorkflowRun(plan, SimpleNamespace())  # type: ignore[arg-type]  # nothing is read
+        run: Any = WorkflowRun(plan, SimpleNamespace())
         return deadline(context, None, plan["jobs"][0], 0, run).moment
 
     later = NOW + timedelta(hours=1)
@@ -110,7 +110,7 @@ def test_a_teardown_has_its_own_time() -> None:
     teardown = {**stage("two"), "teardown": True}
     plan = workflow(job("a", stage("one"), teardown, timeout=50))
     context = {"ti": FakeTask("a.two", start_date=NOW), "task": SimpleNamespace(retries=0)}
-    run: Any = WorkflowRun(plan, SimpleNamespace())  # type: ignore[arg-type]  # nothing is read
+    run: Any = WorkflowRun(plan, SimpleNamespace())
     assert deadline(context, timedelta(seconds=9), plan["jobs"][0], 1, run).moment == NOW.timestamp() + 9
 
 

@@ -118,13 +118,14 @@ def test_opentelemetry_gets_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through Airflow's own logger for it, into a reader in memory."""
     pytest.importorskip("opentelemetry.sdk")
     from airflow.sdk._shared.observability.metrics import otel_logger
+    from airflow.sdk._shared.observability.metrics.validators import PatternAllowListValidator
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
-    logger = otel_logger.SafeOtelLogger(provider, "airflow", otel_logger.PatternAllowListValidator())
-    stats.initialize(factory=lambda: logger, export_legacy_names=False)  # type: ignore[arg-type]  # as Airflow does
+    logger: Any = otel_logger.SafeOtelLogger(provider, "airflow", PatternAllowListValidator())
+    stats.initialize(factory=lambda: logger, export_legacy_names=False)
     _metrics.emit(stage_record(PLACE, RESULT))
     data: Any = reader.get_metrics_data()
     found = {

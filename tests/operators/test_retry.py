@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
@@ -20,6 +20,9 @@ from airflow_stagecoach.operators.retry import StageRetryPolicy, failure, judge,
 
 from .fakes import FakeTask, Store
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 def context(
     task: Any = None, *, try_number: int = 1, max_tries: int = 3, store: Any = None, index: int = -1
@@ -33,7 +36,8 @@ def plan(**keys: Any) -> Any:
 
 
 def failed(type_: str = "ExitCode", **keys: Any) -> StageFailed:
-    return StageFailed("no", {"type": type_, "message": "no", **keys})  # type: ignore[typeddict-item]  # any keys
+    error: Any = {"type": type_, "message": "no", **keys}
+    return StageFailed("no", error)
 
 
 def ask(
@@ -268,14 +272,14 @@ def test_a_policy_survives_airflows_copy() -> None:
 
 class TestClassifiers:
     @pytest.fixture(autouse=True)
-    def fresh(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fresh(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         module.classifiers.cache_clear()
         points: list[Any] = []
         monkeypatch.setattr(
             "importlib.metadata.entry_points", lambda group: points if group == module.CLASSIFIERS else []
         )
         self.points = points
-        yield  # type: ignore[misc]  # a fixture
+        yield
         module.classifiers.cache_clear()
 
     def test_a_package_may_say_what_a_failure_is(self) -> None:

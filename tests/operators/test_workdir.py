@@ -8,21 +8,25 @@ import pytest
 
 from airflow_stagecoach.operators._workdir import removes, run_key, runs_after_failure, workdir
 
-from ..factory.plans import job, stage
+from ..factory import plans
 from .fakes import FakeTask
 
 ALWAYS = {"if_": "always()"}
+
+
+#: A job without anything special.
+PLAIN: Any = plans.job("a")
 
 
 def plan(*kinds: str, **keys: Any) -> Any:
     """A job of plain (p), judging (j) and teardown (t) stages."""
     stages = []
     for number, kind in enumerate(kinds):
-        one = stage(f"s{number}", **(ALWAYS if kind == "j" else {}))
+        one: Any = plans.stage(f"s{number}", **(ALWAYS if kind == "j" else {}))
         if kind == "t":
             one["teardown"] = True
         stages.append(one)
-    return job("a", *stages, **keys)
+    return plans.job("a", *stages, **keys)
 
 
 def who(job_plan: Any, *, leg_failed: bool, final: bool = True) -> list[int]:
@@ -86,26 +90,24 @@ def test_a_handwritten_dag() -> None:
 
 def test_who_runs_after_a_failure() -> None:
     assert [runs_after_failure(one) for one in plan("p", "j", "t")["stages"]] == [False, True, True]
-    assert not runs_after_failure(stage("s", if_="params.x"))
+    assert not runs_after_failure(PLAIN["stages"][0])
 
 
 class TestPlaces:
     def test_a_leg_has_a_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__STAGECOACH__WORK_FOLDER", "/work")
-        first, second = (workdir(FakeTask("a.s", map_index=index), job("a")) for index in (0, 1))
+        first, second = (workdir(FakeTask("a.s", map_index=index), PLAIN) for index in (0, 1))
         assert first.startswith("/work/wf/run_1-")
         assert first.endswith("/a/0")
         assert second.endswith("/a/1")
 
     def test_the_stages_of_a_leg_share_it(self) -> None:
-        assert workdir(FakeTask("a.s"), job("a")) == workdir(FakeTask("a.t"), job("a"))
+        assert workdir(FakeTask("a.s"), PLAIN) == workdir(FakeTask("a.t"), PLAIN)
 
     @pytest.mark.parametrize(
         ("task_id", "index", "key"),
         [("a.s", -1, "wf/run 1/a/s"), ("a.s", 3, "wf/run 1/a/3/s")],
     )
     def test_the_key_of_a_run(self, task_id: str, index: int, key: str) -> None:
-        tries = {
-            run_key(FakeTask(task_id, map_index=index, try_number=number), job("a")) for number in (1, 2)
-        }
+        tries = {run_key(FakeTask(task_id, map_index=index, try_number=number), PLAIN) for number in (1, 2)}
         assert tries == {key}
