@@ -61,6 +61,7 @@ def test_more_memory_than_the_limit(stage: Any) -> None:
     error = run({"resources": SMALL, **stage}).error
     assert error["category"] == "resource", error
     assert error["reason"] == "out-of-memory"
+    assert "MiB of memory: `resources`" in error["message"]
 
 
 def test_the_limit_counts_where_there_is_one_beside_the_request() -> None:

@@ -58,6 +58,8 @@ _START = (
     "child(setup)\n"
 )
 
+_MIB = 1024 * 1024
+
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -112,7 +114,7 @@ def _in_child(work: Work, limit: limits.Limits, private: str) -> Dict[str, Any]:
             result = json.load(file)
     except (FileNotFoundError, ValueError):
         work.usage.add(used.cpu_seconds, max(used.peak_memory, peak))
-        raise _without_result(finished, limit) from None
+        raise _without_result(finished, limit, work) from None
     (stage,) = result["stages"].values()
     return _taken_over(work, stage, limit, peak)
 
@@ -174,7 +176,8 @@ def _taken_over(work: Work, stage: Mapping[str, Any], limit: limits.Limits, peak
     work.told = True  # The child's engine wrote it to the log.
     details = {key: error[key] for key in error if key not in ("type", "message", "exit_code")}
     details.update(_evidence(limit))
-    raise StageError(error["message"], type=error["type"], exit_code=error.get("exit_code"), details=details)
+    message = _with_limit(error["message"], details, work)
+    raise StageError(message, type=error["type"], exit_code=error.get("exit_code"), details=details)
 
 
 def _evidence(limit: limits.Limits) -> Dict[str, Any]:
@@ -185,13 +188,23 @@ def _evidence(limit: limits.Limits) -> Dict[str, Any]:
     return {}
 
 
-def _without_result(finished: Finished, limit: limits.Limits) -> StageError:
+def _with_limit(message: str, details: Mapping[str, Any], work: Work) -> str:
+    """The message, with the limit where memory ran out."""
+    resources = work.spec["resources"]
+    memory = (resources.get("limits") or {}).get("memory", resources.get("memory"))
+    if memory is None or details.get("reason") not in ("out-of-memory", "OOMKilled"):
+        return message
+    return f"{message} (the limit of the stage is {memory / _MIB:g} MiB of memory: `resources`)"
+
+
+def _without_result(finished: Finished, limit: limits.Limits, work: Work) -> StageError:
     """Why the child gave no result: it was killed, left past Python, or found no memory even to tell."""
     try:
         check_exit(finished, "the process of the stage")
     except StageError as error:
-        error.details.update(_evidence(limit))
-        return error
+        details = {**error.details, **_evidence(limit)}
+        message = _with_limit(error.message, details, work)
+        return StageError(message, type=error.type, exit_code=error.exit_code, details=details)
     return StageError("the process of the stage ended without a result", type="NoResult")
 
 

@@ -23,7 +23,7 @@ from airflow_stagecoach.engine.streams import Stream
 from airflow_stagecoach.engine.usage import child_peak, tree_memory
 
 if TYPE_CHECKING:
-    from typing import Callable, Iterator, Sequence
+    from typing import Callable, Sequence
 
     from airflow_stagecoach.engine.control import Scope
     from airflow_stagecoach.engine.usage import Usage
@@ -50,11 +50,11 @@ MARK = "STAGECOACH_STAGE"
 
 #: Waits on a pipe that only this process holds: its end without a word means that this process was killed.
 _GUARDIAN = r"""
-read -r group || exit 0
+read -r group
 read -r end && exit 0
-kill -s TERM -- "-$group" 2>/dev/null
+[ -z "$group" ] || kill -s TERM -- "-$group" 2>/dev/null
 sleep 1
-kill -s KILL -- "-$group" 2>/dev/null
+[ -z "$group" ] || kill -s KILL -- "-$group" 2>/dev/null
 grep -las -e "$1" /proc/[0-9]*/environ 2>/dev/null | while IFS=/ read -r _ _ pid _; do
     kill -s KILL "$pid" 2>/dev/null
 done
@@ -95,6 +95,8 @@ def run_process(
     scope.check()
     before = frozenset(_processes())
     with contextlib.ExitStack() as stack:
+        guardian = _Guardian(mark)
+        stack.callback(guardian.dismiss)
         process = subprocess.Popen(  # noqa: S603 - running what the document says is its purpose
             list(command),
             env={**env, MARK: mark},
@@ -106,7 +108,8 @@ def run_process(
         )
         watched = _Watched(process, mark, log, before)
         stack.callback(watched.end, usage)
-        stack.enter_context(_guarded(process.pid, mark))
+        stack.callback(guardian.dismiss)  # before the number of the group is free for others
+        guardian.watch(process.pid)
         try:
             watched.follow(scope)
         except BaseException:
@@ -255,35 +258,44 @@ class _Watched:
         return bool(events)
 
 
-@contextlib.contextmanager
-def _guarded(group: int, mark: str) -> Iterator[None]:
-    """Let a guardian end the group if this process is killed meanwhile. Without /bin/sh there is none."""
-    try:
-        guardian = subprocess.Popen(  # noqa: S603 - a fixed script; its argument is made here
-            ["/bin/sh", "-c", _GUARDIAN, "stagecoach-guardian", f"{MARK}={mark}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": os.defpath},
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError:
-        yield
-        return
-    assert guardian.stdin is not None
-    try:
-        with contextlib.suppress(BrokenPipeError):
-            guardian.stdin.write(b"%d\n" % group)
-            guardian.stdin.flush()
-        yield
-    finally:
-        with contextlib.suppress(BrokenPipeError):
-            guardian.stdin.write(b"end\n")
-            guardian.stdin.flush()
-        with contextlib.suppress(BrokenPipeError):
-            guardian.stdin.close()
-        guardian.wait()
+class _Guardian:
+    """Ends a process and what it started if this very process is killed meanwhile.
+
+    It starts first, so there is no moment without it: what carries the mark it finds by itself.
+    Without ``/bin/sh`` there is none.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._shell: subprocess.Popen[bytes] | None = None
+        with contextlib.suppress(OSError):
+            self._shell = subprocess.Popen(  # noqa: S603 - a fixed script; its argument is made here
+                ["/bin/sh", "-c", _GUARDIAN, "stagecoach-guardian", f"{MARK}={mark}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={"PATH": os.defpath},
+                cwd="/",
+                start_new_session=True,
+            )
+
+    def watch(self, group: int) -> None:
+        """Tell the group that it has to end."""
+        self._tell(b"%d\n" % group)
+
+    def dismiss(self) -> None:
+        """Let it go; may be called more than once."""
+        self._tell(b"\nend\n")
+        shell, self._shell = self._shell, None
+        if shell is not None and shell.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                shell.stdin.close()
+            shell.wait()
+
+    def _tell(self, text: bytes) -> None:
+        if self._shell is not None and self._shell.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._shell.stdin.write(text)
+                self._shell.stdin.flush()
 
 
 def _signal_all(pids: List[int], number: int) -> None:
