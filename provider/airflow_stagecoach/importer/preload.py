@@ -20,6 +20,8 @@ _TO_PARSE = (
     "airflow_stagecoach.document.diagnostics",
     "airflow_stagecoach.document.durations",
     "airflow_stagecoach.document.params",
+    "airflow_stagecoach.document.sniff",
+    "airflow_stagecoach.backends.local",
 )
 
 #: What a DAG processor's child imports to check a document that is not in the cache.
@@ -39,8 +41,9 @@ _TO_SERIALIZE = (
     "airflow.timetables.trigger",
 )
 
-#: Scripts, which run where the engine travelled to.
-_NOT_FOR_IMPORT = ("__main__", "entry")
+#: How the names begin of scripts, which run where the engine travelled to, and of what reads runs for the
+#: command line.
+_NOT_FOR_IMPORT = ("__main__", "entry", "_records")
 
 
 def preload(*, serializing: bool = False) -> None:
@@ -53,5 +56,5 @@ def preload(*, serializing: bool = False) -> None:
         import_module(name)
     for package in (operators, engine):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            if module.name.rpartition(".")[2] not in _NOT_FOR_IMPORT:
+            if not module.name.rpartition(".")[2].startswith(_NOT_FOR_IMPORT):
                 import_module(module.name)
