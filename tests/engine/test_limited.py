@@ -269,7 +269,7 @@ def test_what_cannot_be_enforced_is_refused_or_told(resources: Any, says: str) -
     stage = python("done = True", resources=resources)
     ran = run(stage)
     assert ran.error["type"] == "ResourcesUnavailable"
-    assert ran.error["category"] == "configuration"
+    assert (ran.error["category"], ran.error["reason"]) == ("configuration", "resources-unavailable")
     assert says in ran.error["message"]
     ran = run({**stage, "resources": {**resources, "enforce": "best-effort"}})
     assert ran.outputs == {"done": True}

@@ -115,8 +115,9 @@ _TYPES: Dict[str, Tuple[str, str]] = {
             "InvalidValue InvalidEnv InvalidArgument UnknownKind DuplicateId DuplicateFunction "
             "FunctionNotFound ModuleNotFound SyntaxError ExpressionError ExpressionSyntaxError NoMatch "
             "TriggerUnavailable InvalidDeps UnresolvedDeps StageConfigError NotStored "
-            "NotStorable ResourcesUnavailable",
+            "NotStorable",
         ),
+        ("configuration", "resources-unavailable", "ResourcesUnavailable"),
         (
             "configuration",
             "not-found",
