@@ -31,7 +31,7 @@ from airflow_stagecoach.operators._log import merged
 from airflow_stagecoach.operators._membership import Membership
 from airflow_stagecoach.operators._references import spec_references
 from airflow_stagecoach.operators._run import WorkflowRun, is_one_task
-from airflow_stagecoach.operators._teardown import is_teardown, require_begun
+from airflow_stagecoach.operators._teardown import is_teardown, mark_begun, require_begun
 from airflow_stagecoach.operators._workdir import run_key
 from airflow_stagecoach.operators.retry import Verdict, retry_arguments
 
@@ -291,11 +291,15 @@ class StageBaseOperator(BaseOperator):
         A failure of a ``continue-on-error`` stage becomes success.
         """
         self.attempt = attempt = Attempt(self, context)
+        began = False
         try:
             self._begin(context)
+            began = True
             with held():
                 outputs: dict[str, Any] = action(context)
         except _UNFINISHED:
+            if began:
+                mark_begun(self.job, context["ti"])
             raise
         except AirflowSkipException as exception:
             skip = exception

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_stagecoach.operators._interrupt import Interruption, interruptible
-from airflow_stagecoach.operators._run import BEGAN, SLOT, task_ids
+from airflow_stagecoach.operators._run import SLOT, task_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -139,8 +139,6 @@ class FailFast:
                     ended.set()
                     watcher.join(_POLL)
         except (Exception, Interruption):
-            if isinstance(stopped, AirflowSkipException):
-                self._mark_begun()
             if stopped is not None:
                 raise stopped from None
             raise
@@ -185,18 +183,12 @@ class FailFast:
         except Exception as failure:  # the looks of the other legs still stop them
             log.warning("fail-fast cannot skip the other legs at once: %s", failure)
 
-    def _mark_begun(self) -> None:
-        """Leave word for the leg's teardowns: what is stopped ends skipped, like what never began."""
-        if self._teardowns:
-            self._ti.xcom_push(key=BEGAN, value=True)
-
     def watched(self, trigger: BaseTrigger) -> BaseTrigger:
         """Give the trigger to defer with: one that also ends when another leg fails."""
         if not self.on:
             return trigger
         from airflow_stagecoach.triggers.fail_fast import FailFastTrigger
 
-        self._mark_begun()
         class_path, arguments = trigger.serialize()
         watched = FailFastTrigger(trigger_class=class_path, arguments=arguments, task_ids=self._work)
         watched.supports_triggerer_queue = getattr(trigger, "supports_triggerer_queue", True)

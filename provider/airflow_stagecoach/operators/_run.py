@@ -45,6 +45,9 @@ RECORD = "record"
 #: XCom of a stage that began its work and may end skipped all the same: it was stopped.
 BEGAN = "began"
 
+#: Kinds of stages that have stages inside.
+NESTED = frozenset({"parallel", "foreach", "until", "case"})
+
 #: A task's outputs are its return value.
 RETURN_VALUE = "return_value"
 
@@ -163,6 +166,11 @@ class WorkflowRun:
 
     def _was_cancelled(self, job_id: str, index: int | None, result: str | None) -> bool:
         """Whether ``fail-fast`` stopped a leg: another failed, and stages without an ``if`` are skipped."""
+        record = self._record(job_id, index)
+        if record is not None and any(stage["outcome"] == CANCELLED for stage in record.values()):
+            # Its one task tells of stages that were broken off; they failed, but the task is skipped.
+            states = self.states(job_id)
+            return states.get(f"{ALL_STAGES}_{index}", states.get(ALL_STAGES)) == "skipped"
         if result not in (SUCCESS, SKIPPED):
             return False
         stages = work_stages(self.jobs[job_id])
@@ -187,18 +195,21 @@ class WorkflowRun:
             state = self.stage_state(job_id, stage, index)
             if state in ("success", "failed"):
                 return True
-            if state == "skipped" and self._worked(f"{job_id}.{stage['task_id']}", stage, index):
+            if state == "skipped" and self._worked(job_id, stage, index):
                 return True
         return False
 
-    def _worked(self, task_id: str, stage: StagePlan, index: int | None) -> bool:
+    def _worked(self, job_id: str, stage: StagePlan, index: int | None) -> bool:
         """Whether a skipped stage did anything before."""
+        task_id = f"{job_id}.{stage['task_id']}"
         if any(self._data.output(task_id, index, key) is not None for key in (BEGAN, ERROR)):
             return True
-        if "if" in stage["spec"]:
-            return False
+        if stage["spec"]["kind"] in NESTED:
+            return False  # nothing inside ran
         record = self._data.output(task_id, index, RECORD)
-        return isinstance(record, dict) and record.get("outcome") == "skipped"
+        if not isinstance(record, dict) or record.get("outcome") != "skipped":
+            return False
+        return record.get("reason") != "condition"
 
     def outcome(self, job_id: str) -> str | None:
         """The result of a job, whatever its ``continue-on-error`` says; ``None`` while it runs."""

@@ -9,7 +9,7 @@ task waits for all others, and then looks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -23,6 +23,17 @@ def is_teardown(job: JobPlan | None, position: int) -> bool:
     from airflow_stagecoach.operators._run import is_one_task
 
     return job is not None and not is_one_task(job) and bool(job["stages"][position].get("teardown"))
+
+
+def mark_begun(job: JobPlan | None, ti: Any) -> None:
+    """Leave word that a stage began, when it goes on to wait without a worker.
+
+    What is stopped while it waits ends skipped, by the server, like what never began.
+    """
+    from airflow_stagecoach.operators._run import BEGAN, is_one_task
+
+    if job is not None and not is_one_task(job) and any(stage.get("teardown") for stage in job["stages"]):
+        ti.xcom_push(key=BEGAN, value=True)
 
 
 def require_begun(run: WorkflowRun, job_id: str, index: int | None) -> None:

@@ -16,7 +16,7 @@ from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._attempt import CONDITION, place_of
 from airflow_stagecoach.operators._base import StageBaseOperator
 from airflow_stagecoach.operators._log import LEVELS, StageLog, default_folder, logger_of
-from airflow_stagecoach.operators._run import OMITTED, is_one_task
+from airflow_stagecoach.operators._run import NESTED, OMITTED, is_one_task
 from airflow_stagecoach.operators._secrets import Hider
 from airflow_stagecoach.operators._workdir import removes, runs_after_failure, workdir
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from airflow_stagecoach.document.plan import RunsOnPlan
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Modules, Result, StageResult, Unit
-
-
-#: Kinds that consist of other stages.
-NESTED = frozenset({"parallel", "foreach", "until", "case"})
 
 
 class StageOperator(StageBaseOperator):
