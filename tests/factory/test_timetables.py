@@ -13,7 +13,6 @@ from airflow.timetables.base import DataInterval, TimeRestriction
 
 from airflow_stagecoach.timetables import GRACE, DatesTimetable
 
-NOW = pendulum.now("UTC").replace(microsecond=0)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
@@ -39,14 +38,15 @@ MINUTE = timedelta(minutes=1)
 def test_next_run(
     dates: list[Any], last: Any, earliest: Any, latest: Any, catchup: Any, expected: Any
 ) -> None:
-    timetable = DatesTimetable([NOW + date for date in dates])
+    now = pendulum.now("UTC").replace(microsecond=0)
+    timetable = DatesTimetable([now + date for date in dates])
     found = timetable.next_dagrun_info(
-        last_automated_data_interval=None if last is None else DataInterval.exact(NOW + last),
+        last_automated_data_interval=None if last is None else DataInterval.exact(now + last),
         restriction=TimeRestriction(
-            None if earliest is None else NOW + earliest, None if latest is None else NOW + latest, catchup
+            None if earliest is None else now + earliest, None if latest is None else now + latest, catchup
         ),
     )
-    assert (found and found.run_after) == (None if expected is None else NOW + expected)
+    assert (found and found.run_after) == (None if expected is None else now + expected)
 
 
 def test_a_task_that_loads_plugins_does_not_load_the_timetable() -> None:
