@@ -1,16 +1,13 @@
-"""max-parallel holds exactly, fail-fast stops everything of its job and nothing else."""
+"""max-parallel holds exactly: never more legs at once, and no worker waits."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from e2e_client import PATIENCE, moment, processes, wait
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from e2e_client import Client, Installation, Run
+    from e2e_client import Installation, Run
 
 PARALLEL = r"""
 parallel-NAME:
@@ -49,6 +46,9 @@ KINDS = {
     "run-time": Kind("stage", 6, MADE, '"${{ needs.make.outputs.limit }}"', 3),
     "whole": Kind("job", 14, MADE, '"${{ params.limit }}"', 4),
 }
+
+
+pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture(scope="module")
@@ -104,66 +104,3 @@ def test_max_parallel_is_exact(name: str, runs: dict[str, Run], installation: In
         run.run_id,
     )
     assert waited == [(0,)], "no slot was ever in a worker"
-
-
-FAIL_FAST = r"""
-fail-fast:
-  type: Workflow
-  env: {KILL_TEST: "${{ run.id }}"}
-  jobs:
-    legs:
-      strategy:
-        matrix: {n: [bad, long-1, long-2, late-1, late-2]}
-        max-parallel: 3
-        fail-fast: true
-      stages:
-        - name: Work
-          id: work
-          env: {KILL_JOB: "${{ matrix.n }}"}
-          bash: |
-            case $KILL_JOB in
-            bad) while [ ! -e "$GO" ]; do sleep 0.2; done; exit 3 ;;
-            *) sleep 300 & sleep 300 ;;
-            esac
-        - {name: After, id: after, echo: never}
-    other:
-      stages: [{name: Other, id: other, sleep: 8}]
-    look:
-      needs: legs
-      if: failure()
-      stages: [{name: Look, id: look, run: "how = [leg['result'] for leg in ${{ needs.legs.legs }}]"}]
-"""
-
-
-def running(run: Run, leg: str) -> list[int]:
-    return processes(KILL_TEST=run.run_id, KILL_JOB=leg)
-
-
-def test_fail_fast(client: Client, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    client.drop("fail-fast.yaml", FAIL_FAST.replace("$GO", str(go)))
-    client.wait_for_dag("fail-fast")
-    run = client.trigger("fail-fast")
-    wait(
-        lambda: len(running(run, "long-1")) >= 3 and len(running(run, "long-2")) >= 3,
-        "the legs do not run",
-        PATIENCE,
-        lambda: client.states(run),
-    )
-    go.touch()
-    failed = client.wait_for_task(run, "legs.work", {"failed"}, map_index=0)
-    run = client.wait_for_run(run)
-    assert run.state == "failed"
-    states = client.states(run)
-    assert states["legs.work"] == ["failed", "skipped", "skipped", "skipped", "skipped"]
-    assert states["legs.after"] == ["upstream_failed", "skipped", "skipped", "skipped", "skipped"]
-    assert states["other.other"] == "success"
-    assert client.xcom(run, "look.look")["how"] == ["failure", *["cancelled"] * 4]
-    end = moment(failed.raw["end_date"])
-    tasks = client.tasks(run)
-    for index in (1, 2):
-        late = moment(tasks["legs.work", index].raw["end_date"]) - end
-        assert late.total_seconds() < 45, "10 on a quiet machine; what is not stopped works for 300"
-    for index in (3, 4):
-        assert tasks["legs.work", index].raw["pid"] is None, "it never started"
-    assert [running(run, f"long-{n}") for n in (1, 2)] == [[], []]

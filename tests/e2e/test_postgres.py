@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e_client import Client
-
-from airflow_stagecoach.cli.local_airflow import LocalAirflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from e2e_client import Installation
 
 pytestmark = pytest.mark.postgres
-
-REPOSITORY = Path(__file__).parents[2]
 
 DOCUMENT = r"""
 wide:
@@ -50,36 +42,8 @@ wide:
 """
 
 
-@pytest.fixture(scope="module")
-def postgres_client() -> Iterator[Client]:
-    """A client of an Airflow whose database is PostgreSQL."""
-    pytest.importorskip("psycopg2")
-    pytest.importorskip("asyncpg")
-    # Not pytest's own folder: PostgreSQL runs as another user, who may not enter that one.
-    root = Path(tempfile.mkdtemp(prefix="stagecoach-postgres-"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(REPOSITORY))
-        patch.setenv("PYTHONPATH", str(REPOSITORY))
-        from benchmarks import postgres
-
-        try:
-            with postgres.server(root) as options:
-                if options is None:
-                    pytest.skip("there is no PostgreSQL on this machine")
-                dags = root / "dags"
-                dags.mkdir()
-                airflow = LocalAirflow(root / "home", dags, options={"core.parallelism": "6", **options})
-                airflow.start()
-                try:
-                    yield Client(airflow.url, dags)
-                finally:
-                    airflow.stop()
-        finally:
-            shutil.rmtree(root, ignore_errors=True)
-
-
-def test_two_runs_of_a_wide_matrix_at_once(postgres_client: Client) -> None:
-    client = postgres_client
+def test_two_runs_of_a_wide_matrix_at_once(installation: Installation) -> None:
+    client = installation.client
     client.drop("wide.yaml", DOCUMENT)
     client.wait_for_dag("wide")
     runs = {add: client.trigger("wide", {"add": add}) for add in (0, 10)}
