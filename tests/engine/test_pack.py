@@ -89,7 +89,7 @@ UNIT: dict[str, Any] = {
                     "u": [{"kind": "until", "id": "u", "until": "item > 1", "stages": [empty(id="e")]}],
                 },
             },
-            python("print('printed')\n1/0"),
+            python("print('printed')\nmetric('rows', 2)\nprint('::metric name=rows value=1.5')\n1/0"),
             empty(**{"if": "failure()"}),
         ]
     ),
@@ -131,7 +131,9 @@ def test_a_unit_from_files(tmp_path: Path, app: str, interpreter: str) -> None:
     branches = stages["s4"]["outputs"]["parallel"]
     assert branches["p"]["stages"]["f"]["outputs"]["foreach"]["2"]["stages"]["q"]["outputs"] == {"q": 3}
     assert "printed" in done.stdout
-    assert 'File "<stage s5>", line 2, in <module>\n' in done.stdout.replace("ERROR ", "")
+    assert 'File "<stage s5>", line 4, in <module>\n' in done.stdout.replace("ERROR ", "")
+    assert stages["s5"]["metrics"] == {"rows": 3.5}
+    assert (stages["s5"]["error"]["category"], stages["s1"]["cpu_seconds"] >= 0) == ("component", True)
     assert result["peak_memory"] > 0
     assert not (tmp_path / "result.json.part").exists()
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_stagecoach.engine import Hooks, Runner
 from airflow_stagecoach.engine.retry import decide, delay_before, jitter_source, matches, may_retry
+from tests.engine.harness import bash, empty, named, python, run
 
 
 @pytest.mark.parametrize(
@@ -258,3 +260,38 @@ def test_a_delay_is_never_longer_than_what_caps_it(
     delay = delay_before(retry, number, jitter_source(1), error)
     assert 0 <= delay <= retry.get("max_delay", 365 * 86400)
     assert decide(retry, error, number, rng=jitter_source(1)).delay in (0, delay)
+
+
+def test_inner_stages_are_repeated_by_the_same_rules() -> None:
+    stage = bash(
+        "echo x >> tries; exit 75",
+        retry={"max": 5, "delay": 0, "rules": [{"match": ["exit:75"], "max": 2, "delay": 0}]},
+    )
+    ran = run(stage, python("n = len(open('tries').read().split())", **{"if": "always()"}))
+    assert ran.stages["s1"]["tries"] == 3
+    assert ran.stages["s2"]["outputs"]["n"] == 3
+    assert any("rule 1 gave its 2 retries" in text for text in ran.texts)
+
+
+@pytest.mark.parametrize(
+    ("script", "tries"), [("exit 1", 3), ("exit 127", None), ("exit 126", None), ("kill -9 $$", 3)]
+)
+def test_inner_stages_are_repeated_by_what_sort_of_failure_it_is(script: str, tries: int | None) -> None:
+    ran = run(bash(script, retry={"max": 2, "delay": 0}), empty())
+    assert ran.stages["s1"].get("tries") == tries
+
+
+def test_rules_of_others_count_for_inner_stages() -> None:
+    hooks = Hooks(log=lambda *_: None, rules=lambda: [lambda error: "configuration"])
+    unit = {"stages": named([bash("exit 1", retry={"max": 2, "delay": 0}), empty()])}
+    assert "tries" not in Runner(unit, hooks).run()["stages"]["s1"]
+
+
+def test_retry_after_of_an_inner_stage_is_waited_for() -> None:
+    source = (
+        "class Busy(Exception):\n    status_code = 429\n    retry_after = 0.3\n"
+        "if context.attempt == 1: raise Busy('busy')\nattempt = context.attempt"
+    )
+    ran = run(python(source, retry={"max": 1, "delay": 60}), empty())
+    assert ran.state == "success"
+    assert 0.3 <= ran.seconds < 30

@@ -187,6 +187,10 @@ class _Text(io.TextIOBase):
         """For code that writes bytes."""
         return _Bytes(self, self._original)
 
+    def __getattr__(self, name: str) -> Any:
+        """What else there is: its name, its mode."""
+        return getattr(self._original, name)
+
     def reconfigure(self, **options: Any) -> None:
         """Nothing here depends on an encoding or a buffer."""
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_stagecoach.engine.errors import StageError
 
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Iterable
+
+    from airflow_stagecoach.engine.classification import Rule
 
 
 class Hooks:
-    """The two calls that a runner makes. Both may come from several threads at once.
+    """What a runner asks. All of it may come from several threads at once.
 
     Give functions, or override the methods in a subclass.
 
@@ -21,15 +23,19 @@ class Hooks:
     :param trigger: ``trigger(dag_id, params, path)`` runs another workflow to its end and gives
         ``{"state": "success" | "failed" | "skipped", "outputs": {...}}``. ``path`` names the place inside the
         stage, the same for every run of the same document, so that a new try finds the run of the last one.
+    :param rules: ``rules()`` gives further rules by which failures are classified; asked when a stage
+        that is retried inside has failed
     """
 
     def __init__(
         self,
         log: Callable[[str, str], None] | None = None,
         trigger: Callable[[str, dict[str, Any], str], dict[str, Any]] | None = None,
+        rules: Callable[[], Iterable[Rule]] | None = None,
     ) -> None:
         self._log = log
         self._trigger = trigger
+        self._rules = rules
 
     def log(self, text: str, level: str = "info") -> None:
         """Write one line."""
@@ -42,6 +48,10 @@ class Hooks:
         except UnicodeEncodeError:  # A container without a UTF-8 locale.
             sys.stdout.write(ascii(f"{prefix}{text}")[1:-1] + "\n")
         sys.stdout.flush()
+
+    def rules(self) -> Iterable[Rule]:
+        """Further rules of :func:`~airflow_stagecoach.engine.classification.classify`."""
+        return () if self._rules is None else self._rules()
 
     def trigger(self, dag_id: str, params: dict[str, Any], path: str) -> dict[str, Any]:
         """Run another workflow and wait for it.

@@ -98,7 +98,8 @@ def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResu
             _fail(spec, frame, result, error, told=failure.told)
             return
         source = jitter_source(_place(frame), stage_id, frame.attempt, number)
-        decision = decide(retry, error, number, rng=source, used=used)
+        rules = frame.place.hooks.rules()
+        decision = decide(retry, error, number, rng=source, used=used, classifiers=rules)
         if not decision.repeat:
             frame.lane.log(f"Not tried again: {decision.why}")
             _fail(spec, frame, result, error, told=failure.told)
