@@ -10,7 +10,7 @@ import urllib.error
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_stagecoach.engine.classification import (
@@ -218,6 +218,7 @@ def test_exceptions(error: BaseException, category: str, reason: str) -> None:
     assert (found["category"], found["reason"]) == (category, reason)
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {"type": st.text(), "message": st.text()},

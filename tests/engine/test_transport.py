@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from airflow_stagecoach.engine.transport import dump, load
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)  # a loaded machine is no fault
 @given(
     st.recursive(
         st.none()

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_stagecoach.engine.usage import MetricError, Usage, parse_metric
@@ -70,6 +70,7 @@ def test_what_is_no_metric_is_a_warning_and_never_a_failure(line: str) -> None:
     assert "metrics" not in ran.only
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_line_raises_anything_else(text: str) -> None:
     for line in (text, "::metric " + text, "::metric name=" + text, "::metric name=x value=" + text):
