@@ -6,7 +6,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_stagecoach.engine.bash import read_output_file, shell_command
@@ -172,6 +172,7 @@ def test_stage_output_format(tmp_path: Path, text: str, outputs: dict[str, Any])
     assert read_output_file(str(path)) == outputs
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]*", fullmatch=True), st.text(alphabet="ab=<\n EOF$'é")

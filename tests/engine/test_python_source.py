@@ -4,7 +4,7 @@ import textwrap
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_stagecoach import expressions
@@ -55,11 +55,13 @@ def test_values_stand_where_the_code_has_them(source: str, expected: Any) -> Non
     assert type(names["x"]) is type(expected)
 
 
+@settings(deadline=None)
 @given(value=st.text(), quote=st.sampled_from(["'", '"', "'''", '"""']))
 def test_a_value_in_a_literal_is_always_that_text(value: str, quote: str) -> None:
     assert evaluate(f"x = {quote}<${{{{ params.v }}}}>{quote}", v=value)["x"] == f"<{value}>"
 
 
+@settings(deadline=None)
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_stagecoach.engine.streams import KEPT, LONGEST_LINE, Stream
@@ -33,6 +33,7 @@ def test_text(text: str, kept: str | None) -> None:
     assert feed(text.encode())[0].text() == kept
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="aé\n€\r"), st.integers(1, 5))
 def test_lines_do_not_depend_on_how_they_were_read(text: str, size: int) -> None:
     data = text.encode()
@@ -43,6 +44,7 @@ def test_lines_do_not_depend_on_how_they_were_read(text: str, size: int) -> None
     assert lines == expected
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_text(data: bytes) -> None:
     stream, _ = feed(data)

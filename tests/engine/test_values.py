@@ -25,14 +25,14 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(plain)
 def test_plain_values_stay_as_they_are(value: Any) -> None:
     assert storable(value) == value
     assert json.loads(json.dumps(storable(value))) == value
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(plain)
 def test_a_view_is_an_equal_copy(value: Any) -> None:
     copy = view(value)
