@@ -175,6 +175,7 @@ def make_hooks(context: Context, hider: Hider, line: Callable[[str, str], None])
     """
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.operators._trigger_run import run_workflow
+    from airflow_stagecoach.operators.retry import classifiers
 
     # Taken now: a branch may ask while a workflow of another branch runs.
     level = _local.session.level if _local.session is not None else 0
@@ -185,7 +186,7 @@ def make_hooks(context: Context, hider: Hider, line: Callable[[str, str], None])
     def trigger(dag_id: str, params: dict[str, Any], path: str) -> dict[str, Any]:
         return run_workflow(context, dag_id, params, path, level)
 
-    return Hooks(log=log, trigger=trigger)
+    return Hooks(log=log, trigger=trigger, rules=classifiers)
 
 
 def _outputs(ti: Any, stage: StageResult, *, nested: bool) -> dict[str, Any]:
