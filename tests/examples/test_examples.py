@@ -195,6 +195,7 @@ CASES = [
         {"import": "failure", "report": "upstream_failed"},
         ["-p", "broken-shop=berlin"],
     ),
+    Case("18_concurrency", "success", {"deploy": "success"}, ["--workflow", "deploy"]),
 ]
 
 

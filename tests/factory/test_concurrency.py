@@ -37,7 +37,7 @@ def test_every_job_without_needs_comes_after_the_group(keys: dict[str, Any], fir
     dag = build(job("a", stage("s"), **keys), job("b", needs=["a"]))
     enter = dag.task_dict["__concurrency__"]
     assert enter.is_setup
-    assert enter.downstream_task_ids == {first, "__lease__", "__release__"}
+    assert enter.downstream_task_ids == {first, "__entered__", "__lease__", "__release__"}
     assert dag.task_dict[first].trigger_rule == "all_success"
     assert dag.task_dict["b.s"].upstream_task_ids.isdisjoint({"__concurrency__"})
 

@@ -15,10 +15,12 @@ def surround(dag: DAG, workflow: WorkflowPlan, concurrency: ConcurrencyPlan) -> 
 
     Call it when all other tasks are there.
     """
+    from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.sdk import TriggerRule
 
     from airflow_stagecoach.operators.concurrency import (
         CONCURRENCY,
+        ENTERED,
         LEASE,
         RELEASE,
         ConcurrencyOperator,
@@ -52,4 +54,7 @@ def surround(dag: DAG, workflow: WorkflowPlan, concurrency: ConcurrencyPlan) -> 
     lease = LeaseOperator(task_id=LEASE, task_display_name="lease")
     release = ReleaseOperator(task_id=RELEASE, task_display_name="release", retries=0)
     enter >> lease
+    # When a run is cleared in part, the lease is not: a failed entry must fail the run all the same.
+    entered = EmptyOperator(task_id=ENTERED, task_display_name="entered")
+    entered.as_teardown(setups=enter, on_failure_fail_dagrun=True)
     last >> release.as_teardown(setups=enter)

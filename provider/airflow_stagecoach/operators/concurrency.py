@@ -1,6 +1,6 @@
 """``concurrency``: runs of one group, of this or any other workflow, do not work at the same time.
 
-Three tasks stand around the jobs of a workflow with a concurrency group:
+Four tasks stand around the jobs of a workflow with a concurrency group:
 
 * ``__concurrency__`` (:class:`ConcurrencyOperator`), a **setup** task before every task that has none before
   it. Airflow lets no task run, whatever its trigger rule, while a setup before it has not succeeded; all are
@@ -10,8 +10,10 @@ Three tasks stand around the jobs of a workflow with a concurrency group:
   that waits beside the jobs and fails the run when another run cancels it.
 * ``__release__`` (:class:`ReleaseOperator`), a **teardown** of ``__concurrency__`` after every task that has
   none after it, but not after ``__lease__``, which waits for it.
+* ``__entered__``, an empty **teardown** of ``__concurrency__`` that fails the run when it was not let in. It
+  is cleared with ``__concurrency__``, as the lease is not.
 
-All three go from the scheduler straight to the triggerer. Only the lease needs a worker, for a moment, when
+The others go from the scheduler straight to the triggerer. Only the lease needs a worker, for a moment, when
 the run is cancelled. How the group is kept: :mod:`airflow_stagecoach.triggers._tickets`.
 """
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_stagecoach.document.plan import ConcurrencyPlan
 
 #: Task ids.
-CONCURRENCY, LEASE, RELEASE = "__concurrency__", "__lease__", "__release__"
+CONCURRENCY, ENTERED, LEASE, RELEASE = "__concurrency__", "__entered__", "__lease__", "__release__"
 
 #: Nothing else of a run is as urgent as stopping it.
 _URGENT = 1_000_000
