@@ -98,9 +98,7 @@ def test_the_trigger_gets_what_the_operator_has(declared: dict[str, Any] | None)
     kwargs = Trigger._decrypt_kwargs(Trigger.encrypt_kwargs(found.trigger_kwargs or {}))
     trigger = GroupTrigger(**{key: smart_decode_trigger_kwargs(value) for key, value in kwargs.items()})
     assert found.trigger_cls == f"{GroupTrigger.__module__}.{GroupTrigger.__name__}"
-    trigger._task_instance = SimpleNamespace(  # type: ignore[assignment]  # all that it asks for
-        get_template_context=lambda: context({"env": "eu", "n": 1})
-    )
+    trigger._task_instance = SimpleNamespace(get_template_context=lambda: context({"env": "eu", "n": 1}))
     assert trigger.group_name() == "g-eu"
 
 

@@ -233,7 +233,7 @@ class TestConcurrencyTrigger:
         trigger = with_run(ConcurrencyTrigger("g", QUEUE, poll_interval=0.01), "b", 1)
 
         async def run() -> TriggerEvent:
-            task = asyncio.create_task(anext(trigger.run()))  # type: ignore[arg-type]  # a coroutine it is
+            task = asyncio.create_task(anext(trigger.run()))
             await asyncio.sleep(0.2)
             assert not task.done()
             _group_store.release("dag", "a")

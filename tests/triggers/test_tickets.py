@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]  # it has no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,7 +57,7 @@ class StepStore:
 
     def _turn(self) -> None:
         if self.pause:
-            getcurrent().parent.switch()  # type: ignore[union-attr]  # never the main greenlet
+            getcurrent().parent.switch()
 
     def tickets(self, *, fresh: bool) -> Mapping[Ticket, frozenset[str]]:
         self._turn()
@@ -100,7 +100,7 @@ class Run:
         participant = Participant(StepStore(self.table), self.ticket)
         while self.verdict is None:
             self.verdict = participant.step()
-            getcurrent().parent.switch()  # type: ignore[union-attr]  # never the main greenlet
+            getcurrent().parent.switch()
 
     @property
     def works(self) -> bool:
