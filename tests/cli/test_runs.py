@@ -128,7 +128,7 @@ def test_a_run_that_goes_on_and_lost_a_worker(home: AirflowHome) -> None:
     where = "dag_id = 'quiet'"
     try:
         home.sql(f"UPDATE dag_run SET state = 'running', end_date = NULL WHERE {where}")
-        home.sql(f"DELETE FROM xcom WHERE {where} AND \"key\" = 'record'")
+        home.forget_records("quiet")
         home.sql(f"UPDATE task_instance SET state = 'awaiting_input', end_date = NULL WHERE {where}")
         record = show(home, "quiet")["jobs"]["j"]["stages"]["s"]
         assert (record["waits_for"], record["end"], record["tries"]) == ("person", None, 1)

@@ -55,7 +55,7 @@ def test_status(home: AirflowHome) -> None:
     assert down["missing_pools"] == ["db", "gpu"]
 
     heartbeats(home, "-1 day", *ALL)
-    heartbeats(home, "+0 seconds", "SchedulerJob", "TriggererJob")
+    heartbeats(home, "+1 hour", "SchedulerJob", "TriggererJob")
     home.sql("UPDATE dag_run SET state = 'running'")
     home.sql("UPDATE task_instance SET state = 'queued', pool = 'default_pool' WHERE task_id = 'j.small'")
     home.sql(
@@ -91,7 +91,7 @@ def test_status(home: AirflowHome) -> None:
     ):
         assert line in text
 
-    heartbeats(home, "+0 seconds", "DagProcessorJob")
+    heartbeats(home, "+1 hour", "DagProcessorJob")
     home.sql("DELETE FROM import_error")
     (made, _, _), (code, out, _) = home.commands("pools --create --slots 4", "status --json")
     assert (made, code, json.loads(out)["status"]) == (0, 0, "ok"), out

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from airflow_stagecoach.document.plan import WorkflowPlan
-    from airflow_stagecoach.operators._records_facts import RunFacts, TaskFacts
+    from airflow_stagecoach.operators._records_facts import RunFacts
 
 #: In place of a run's id: the newest run.
 LATEST = "latest"
@@ -185,7 +185,7 @@ def list_runs(
         {
             "dag_id": dag,
             "run_id": run,
-            "state": _state(state),
+            "state": str(state),
             "run_type": str(getattr(kind, "value", kind)),
             "queued": queued.isoformat() if queued else None,
             "start": start.isoformat() if start else None,
@@ -243,6 +243,7 @@ def read_facts(session: Session, dag_id: str, run_id: str) -> RunFacts:
 
 
 def _facts(session: Session, run: DagRun, file: str | None, version: int | None) -> RunFacts:
+    from airflow_stagecoach.cli.run_rows import read_events, read_tasks, read_xcoms
     from airflow_stagecoach.operators._records_facts import RunFacts
 
     facts = RunFacts(
@@ -258,121 +259,10 @@ def _facts(session: Session, run: DagRun, file: str | None, version: int | None)
         document=file,
         version=version,
     )
-    _read_tasks(session, facts)
-    _read_xcoms(session, facts)
-    _read_events(session, facts)
+    read_tasks(session, facts)
+    read_xcoms(session, facts)
+    read_events(session, facts)
     return facts
-
-
-def _read_tasks(session: Session, facts: RunFacts) -> None:
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.taskinstancehistory import TaskInstanceHistory
-    from sqlalchemy import select
-
-    from airflow_stagecoach.operators._records_facts import Try
-
-    def columns(model: Any) -> list[Any]:
-        return [
-            model.task_id,
-            model.map_index,
-            model.try_number,
-            model.state,
-            model.queued_dttm,
-            model.start_date,
-            model.end_date,
-            model.hostname,
-        ]
-
-    where = {"dag_id": facts.dag_id, "run_id": facts.run_id}
-    earlier: dict[tuple[str, int], dict[int, Try]] = {}
-    for task_id, map_index, number, state, *rest in session.execute(
-        select(*columns(TaskInstanceHistory)).filter_by(**where)
-    ):
-        earlier.setdefault((task_id, map_index), {})[number] = Try(number, _state(state), *rest)
-    query = select(
-        *columns(TaskInstance),
-        TaskInstance.max_tries,
-        TaskInstance.operator,
-        TaskInstance.retry_delay_override,
-    ).filter_by(**where)
-    for *own, max_tries, operator, delay in session.execute(query):
-        task = _task(own, earlier, max_tries, operator, delay)
-        facts.tasks.setdefault(task.task_id, {})[task.map_index] = task
-
-
-def _task(
-    row: list[Any],
-    earlier: dict[tuple[str, int], dict[int, Any]],
-    max_tries: int,
-    operator: str | None,
-    delay: float | None,
-) -> TaskFacts:
-    from datetime import timedelta
-
-    from airflow_stagecoach.operators._records_facts import TaskFacts, Try
-
-    task_id, map_index, number, state, queued, start, end, hostname = row
-    tries = dict(earlier.get((task_id, map_index), {}))
-    if number > 0 and state is not None:
-        # A task that waits for its next try stands in the history already.
-        tries.setdefault(number, Try(number, _state(state), queued, start, end, hostname or None))
-    return TaskFacts(
-        task_id,
-        map_index,
-        _state(state),
-        tuple(tries[key] for key in sorted(tries)),
-        max_tries,
-        end,
-        end + timedelta(seconds=delay) if end is not None and delay is not None else None,
-        operator,
-    )
-
-
-def _state(value: Any) -> str | None:
-    return None if value is None else str(getattr(value, "value", value))
-
-
-def _read_xcoms(session: Session, facts: RunFacts) -> None:
-    """Records and errors, and the legs of a matrix that only the run knows; no outputs."""
-    from airflow.models.xcom import XComModel
-    from sqlalchemy import and_, or_, select
-
-    from airflow_stagecoach.operators._records import KEYS
-    from airflow_stagecoach.operators._run import GATE, RETURN_VALUE
-
-    rows = session.execute(
-        select(XComModel.task_id, XComModel.map_index, XComModel.key, XComModel.value)
-        .filter_by(dag_id=facts.dag_id, run_id=facts.run_id)
-        .where(
-            or_(
-                XComModel.key.in_(KEYS),
-                and_(XComModel.key == RETURN_VALUE, XComModel.task_id.endswith(f".{GATE}", autoescape=True)),
-            )
-        )
-    )
-    for row in rows:
-        facts.xcoms[row.task_id, row.map_index, row.key] = XComModel.deserialize_value(row)
-
-
-def _read_events(session: Session, facts: RunFacts) -> None:
-    from airflow.models.log import Log
-    from sqlalchemy import select
-
-    from airflow_stagecoach.operators._records_facts import Event
-    from airflow_stagecoach.operators._records_reasons import LOST_EVENTS, PERSON_EVENTS, STUCK_EVENT
-
-    rows = session.execute(
-        select(Log.event, Log.dttm, Log.task_id, Log.map_index, Log.owner)
-        .where(
-            Log.dag_id == facts.dag_id,
-            Log.run_id == facts.run_id,
-            Log.event.in_({*PERSON_EVENTS, *LOST_EVENTS, STUCK_EVENT}),
-        )
-        .order_by(Log.id)
-    )
-    facts.events = [
-        Event(name, at, task_id, map_index, by) for name, at, task_id, map_index, by in rows if at is not None
-    ]
 
 
 # -- the plan of a run ----------------------------------------------------------------------
