@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.backends import images
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -34,10 +35,12 @@ class DockerEngine:
     """Start it by ``with``; has the images of :mod:`tests.backends.images`.
 
     :param folder: for its data; its path is short, because the socket stands in it
+    :param options: of dockerd, beside our own
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.options = options
         self.url = f"unix://{folder}/docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -75,7 +78,7 @@ class DockerEngine:
         command += ["--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"]
         command += ["--pidfile", f"{self.folder}/dockerd.pid", "--host-gateway-ip=127.0.0.1"]
         # No bridge and no rules: the network of the machine stays as it is.
-        command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+        command += ["--iptables=false", "--ip6tables=false", "--bridge=none", *self.options]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": path}

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 def names(archive: bytes) -> set[str]:
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        return {member.name for member in opened if member.isfile()} - {"stagecoach.pyz", "unit.json"}
+        return {member.name for member in opened if member.isfile()} - {
+            "stagecoach.pyz",
+            "unit.json",
+            "no-python.json",
+        }
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def test_the_unit_there(folder: Path, tmp_path: Path) -> None:
 
 def test_modules_of_nested_stages() -> None:
     call = {"kind": "call", "uses": "a/f@t"}
-    stages = [
+    stages: list[dict[str, Any]] = [
         {"kind": "parallel", "parallel": {"x": [call]}},
         {"kind": "foreach", "stages": [{"kind": "call", "uses": "b/c/f@t"}]},
         {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_stagecoach.backends._docker_errors import explain, failed_pull, missing_image
 from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.shipment import COMMAND, FOLDER, pack_unit
 from airflow_stagecoach.backends.work import Handle, Lines, Status
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from airflow_stagecoach.backends.work import Work
+    from airflow_stagecoach.engine.contract import Error
 
 #: Output of one look, in lines: a longer one is read in several.
 _LINES = 5000
@@ -93,7 +95,6 @@ class DockerBackend(RemoteBackend):
         from airflow.providers.docker.hooks.docker import DockerHook
 
         tls = self.settings.tls
-        host = self.settings.host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         config = None
         if tls is not None:
             config = DockerHook.construct_tls_config(
@@ -102,8 +103,15 @@ class DockerBackend(RemoteBackend):
                 client_key=tls.client_key,
                 verify=tls.verify,
             )
-        hook = DockerHook(docker_conn_id=self.settings.conn, base_url=host, version="auto", tls=config)
+        hook = DockerHook(docker_conn_id=self.settings.conn, base_url=self._host, version="auto", tls=config)
         return hook.api_client
+
+    @property
+    def _host(self) -> str:
+        return self.settings.host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+    def explain(self, error: Exception) -> Error:
+        return explain(error, self._host, self.settings.image) or super().explain(error)
 
     # -- the contract -----------------------------------------------------------------------
 
@@ -182,24 +190,28 @@ class DockerBackend(RemoteBackend):
         return Status("running")
 
     def logs(self, handle: Handle, position: Any) -> Lines:
+        from docker.errors import NotFound
+
         # Seconds are all that the daemon selects by; within the second, lines are counted.
         last, seen = position or ["", 0]
         since = _seconds(last)
         lines: list[str] = []
         repeated = 0
-        for stamp, text in self._lines(handle, since):
-            if stamp < last:
-                continue
-            if stamp == last:
-                repeated += 1
-                if repeated <= seen:
+        # A container that was removed has no lines; poll() tells of it.
+        with contextlib.suppress(NotFound):
+            for stamp, text in self._lines(handle, since):
+                if stamp < last:
                     continue
-                seen += 1
-            else:
-                last, seen, repeated = stamp, 1, 1
-            lines.append(text)
-            if len(lines) >= _LINES:
-                break
+                if stamp == last:
+                    repeated += 1
+                    if repeated <= seen:
+                        continue
+                    seen += 1
+                else:
+                    last, seen, repeated = stamp, 1, 1
+                lines.append(text)
+                if len(lines) >= _LINES:
+                    break
         return Lines(lines, [last, seen])
 
     def result(self, handle: Handle) -> bytes | None:
@@ -252,20 +264,22 @@ class DockerBackend(RemoteBackend):
         return policy == "never"
 
     def _pull(self) -> None:
-        from docker.errors import ImageNotFound
+        from docker.errors import APIError, ImageNotFound
 
         policy, image = self.settings.pull, self.settings.image
-        if policy == "never":
-            return
-        if policy == "missing":
+        if policy != "always":
             try:
                 self.client.inspect_image(image)  # type: ignore[no-untyped-call]  # the SDK's own gap
                 return
             except ImageNotFound:
-                pass
-        for progress in self.client.pull(image, platform=self.settings.platform, stream=True, decode=True):
-            if "error" in progress:
-                raise ImageNotFound(f"image {image!r} cannot be pulled: {progress['error']}")
+                if policy == "never":
+                    raise missing_image(image) from None
+        try:
+            for line in self.client.pull(image, platform=self.settings.platform, stream=True, decode=True):
+                if "error" in line:
+                    raise failed_pull(image, str(line["error"]))
+        except APIError as error:
+            raise failed_pull(image, str(error.explanation or error)) from error
 
     def _put(self, container: str, archive: bytes) -> None:
         folder = io.BytesIO()

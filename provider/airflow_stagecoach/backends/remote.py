@@ -15,7 +15,10 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_stagecoach.backends.base import Backend
+from airflow_stagecoach.backends.shipment import ShipmentError
 from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed
+from airflow_stagecoach.engine.classification import classified
+from airflow_stagecoach.engine.failures import error_of
 from airflow_stagecoach.engine.transport import load
 
 if TYPE_CHECKING:
@@ -28,8 +31,24 @@ if TYPE_CHECKING:
 #: alone: the next try finds it.
 PATIENCE = 60.0
 
+#: Exit codes of a process that got SIGKILL, and of a shell whose command got it.
+_KILLED = (-9, 137)
+
 #: A result is at most this long, in bytes.
 LONGEST_RESULT = 10 * 1024 * 1024
+
+
+class BackendFailure(Exception):
+    """The place refuses the work, or cannot be reached.
+
+    :param message: for the author of the document: what is wrong and what to do, without secret values
+    :param category: of failures, see ``engine/classification.py``; it decides about another try
+    :param reason: one word, such as ``ErrImagePull``
+    """
+
+    def __init__(self, message: str, *, category: str, reason: str) -> None:
+        super().__init__(message)
+        self.error: Error = {"type": reason, "message": message, "category": category, "reason": reason}
 
 
 class BackendConfigError(ValueError):
@@ -167,6 +186,17 @@ class RemoteBackend(Backend):
         """
         return "ok"
 
+    def explain(self, error: Exception) -> Error:
+        """What an exception of :meth:`start`, :meth:`find` or :meth:`poll` means.
+
+        :return: as :class:`BackendFailure` has it; a backend adds what exceptions of its SDK mean
+        """
+        if isinstance(error, BackendFailure):
+            return error.error
+        if isinstance(error, ShipmentError):
+            return {"type": "ShipmentError", "message": str(error), "category": "configuration"}
+        return error_of(error)
+
     # -- what tasks and triggers use --------------------------------------------------------
 
     def run(self, unit: Unit, hooks: Hooks, *, wait: float | None = None) -> Result:
@@ -177,11 +207,15 @@ class RemoteBackend(Backend):
         :raises StillRunning: after ``wait`` seconds
         """
         work = Work.of(unit["identity"], unit)  # type: ignore[typeddict-item]  # operators add it for us
-        handle = self.find(work)
-        if handle is not None:
+        try:
+            handle = self.find(work)
+            found = handle is not None
+            handle = handle or self.start(work)
+        except Exception as error:
+            return failed(unit, self.explain(error))
+        if found:
             hooks.log(f"{handle['name']} is there already, started by an earlier try: following it")
         else:
-            handle = self.start(work)
             hooks.log(f"Started {handle['name']} ({self.type} {handle['id']})")
         return self.follow(handle, unit, hooks, wait=wait)
 
@@ -209,23 +243,26 @@ class RemoteBackend(Backend):
         until = None if wait is None else time.monotonic() + wait
         answered = time.monotonic()
         pause = min(0.05, self.interval)
+        told = ""
         while True:
             if self._stopped.is_set():
                 return self._end_stopped(handle, unit)
             try:
                 status = self.poll(handle)
                 position = self._pass_on(handle, position, hooks)
+                result = self._ended(handle, unit, status)
             except Exception as error:
+                explained = self.explain(error)
                 if time.monotonic() - answered > PATIENCE:
-                    return failed(unit, _unreachable(self.type, handle, error))
-                hooks.log(f"{self.type} does not answer, trying again: {error}", "warning")
+                    return failed(unit, _unreachable(self.type, handle, explained))
+                if explained["message"] != told:
+                    told = explained["message"]
+                    hooks.log(f"{self.type} does not answer, trying again: {told}", "warning")
             else:
-                answered = time.monotonic()
-                if status.state == "ended":
-                    return self._take(handle, unit, status)
-                if status.state == "lost":
-                    self.clean(handle)
-                    return failed(unit, _lost(handle, status))
+                answered, told = time.monotonic(), ""
+                if result is not None:
+                    self._clean_up(handle, hooks)
+                    return result
             if until is not None and time.monotonic() >= until:
                 raise StillRunning(handle, position)
             self._stopped.wait(pause)
@@ -246,11 +283,20 @@ class RemoteBackend(Backend):
                 return found.position
             position = found.position
 
-    def _take(self, handle: Handle, unit: Unit, status: Status) -> Result:
-        text = self.result(handle)
-        result = _read(unit, handle, status, text)
-        self.clean(handle)
-        return result
+    def _ended(self, handle: Handle, unit: Unit, status: Status) -> Result | None:
+        """The result of work that has ended or is lost, ``None`` while it runs."""
+        if status.state == "lost":
+            return failed(unit, _lost(handle, status))
+        if status.state != "ended":
+            return None
+        return _read(unit, handle, status, self.result(handle))
+
+    def _clean_up(self, handle: Handle, hooks: Hooks) -> None:
+        """Clean up after a result that is here: nothing may lose it now."""
+        try:
+            self.clean(handle)
+        except Exception as error:
+            hooks.log(f"{handle['name']} could not be removed: {self.explain(error)['message']}", "warning")
 
     def _end_stopped(self, handle: Handle, unit: Unit) -> Result:
         self.stop(handle)
@@ -276,21 +322,48 @@ def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Res
     except (ValueError, KeyError, TypeError) as error:
         message = f"the result of {handle['name']} is damaged: {error}"
         return failed(unit, {"type": "DamagedResult", "message": message, "category": "system"})
-    found: Result = result
-    return found
+    return _seen_from_outside(result, handle, status)
+
+
+def _seen_from_outside(result: Result, handle: Handle, status: Status) -> Result:
+    """The result, with what only the place knows: who ended the work, and that its memory ran out."""
+    if result["outcome"] == "cancelled":
+        # We did not: then nobody would take its result.
+        message = (
+            f"{handle['name']} was stopped from outside: by a person, or with the machine that it ran on"
+        )
+        error: Error = {
+            "type": "Stopped",
+            "message": message,
+            "category": "system",
+            "reason": status.reason or "terminated",
+        }
+        result["outcome"] = "failure"
+        for stage in result["stages"].values():
+            if stage["outcome"] == "cancelled":
+                stage["outcome"], stage["error"] = "failure", error
+    elif status.reason == "OOMKilled":
+        for stage in result["stages"].values():
+            if stage["error"] and stage["error"].get("exit_code") in _KILLED:
+                stage["error"] = classified({**stage["error"], "category": "resource", "reason": "OOMKilled"})
+    return result
 
 
 def _no_result(handle: Handle, status: Status) -> Error:
+    """Why there is no result: the reason that the place gives, else the exit code."""
+    said = f": {status.message}" if status.message else ""
+    if status.exit_code:
+        message = f"{handle['name']} ended with exit code {status.exit_code} and left no result{said}"
+        error: Error = {"type": "ExitCode", "message": message, "exit_code": status.exit_code}
+        if status.reason:
+            error["type"] = error["reason"] = status.reason
+        return classified(error)
+    message = f"{handle['name']} ended and left no result{said}"
     reason = status.reason or "NoResult"
-    message = status.message or f"{handle['name']} ended without a result"
-    error: Error = {"type": reason, "message": message, "reason": reason}
-    if status.exit_code is not None:
-        error["exit_code"] = status.exit_code
-        if not status.message:
-            error["message"] += f", exit code {status.exit_code}"
-    if status.reason is None and not status.exit_code:
+    error = {"type": reason, "message": message, "reason": reason}
+    if status.reason is None:
         error["category"] = "system"
-    return error
+    return classified(error)
 
 
 def _lost(handle: Handle, status: Status) -> Error:
@@ -299,6 +372,9 @@ def _lost(handle: Handle, status: Status) -> Error:
     return {"type": reason, "message": message, "reason": reason, "category": "system"}
 
 
-def _unreachable(type_: str, handle: Handle, error: Exception) -> Error:
-    message = f"{type_} has not answered for {PATIENCE:.0f} s; {handle['name']} may still run there: {error}"
-    return {"type": type(error).__name__, "message": message, "reason": "Unreachable", "category": "network"}
+def _unreachable(type_: str, handle: Handle, error: Error) -> Error:
+    message = (
+        f"{type_} has not answered for {PATIENCE:.0f} s; {handle['name']} may still run there, "
+        f"and another try finds it: {error['message']}"
+    )
+    return {"type": error["type"], "message": message, "reason": "Unreachable", "category": "network"}

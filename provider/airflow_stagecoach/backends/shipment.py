@@ -3,6 +3,7 @@
 /stagecoach/stagecoach.pyz   the engine
 /stagecoach/unit.json        what to run
 /stagecoach/document/        modules that `uses:` names, files of `ship:`; WORKFLOW_DIR
+/stagecoach/no-python.json   the result where there is no Python
 /stagecoach/result.json      written at the end
 """
 
@@ -14,24 +15,30 @@ import os
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.backends.work import failed
 from airflow_stagecoach.engine import pack
 from airflow_stagecoach.engine.transport import dump
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from airflow_stagecoach.engine.contract import Unit
+    from airflow_stagecoach.engine.contract import Error, Unit
 
 #: Where the folder lies in a container.
 FOLDER = "/stagecoach"
 
-#: What runs the unit there. Without Python it says so, with the code that containers use for "cannot start".
+#: Exit code of a container whose image has no Python: that of a shell that finds no command.
+NO_PYTHON = 127
+
+#: What runs the unit there. Without Python it hands over the result that says so, by the shell alone.
 COMMAND = [
     "/bin/sh",
     "-c",
     f"for p in python3 python; do if command -v $p >/dev/null 2>&1; then "
     f"exec $p {FOLDER}/stagecoach.pyz {FOLDER}/unit.json {FOLDER}/result.json; fi; done; "
-    f'echo "This image has no Python 3.8 or newer, which the stages of this job need" >&2; exit 126',
+    f"IFS= read -r r <{FOLDER}/no-python.json; "
+    f"printf '%s' \"$r\" >{FOLDER}/result.part && mv {FOLDER}/result.part {FOLDER}/result.json; "
+    f"exit {NO_PYTHON}",
 ]
 
 _FOLDERS = ("document", "work")
@@ -98,9 +105,25 @@ def _contents(unit: Unit, folder: str, workdir: str | None, ship: list[str]) -> 
     }
     yield "stagecoach.pyz", pack.build()
     yield "unit.json", dump(travelling).encode("utf-8")
+    yield "no-python.json", dump(failed(unit, _no_python(unit))).encode("utf-8") + b"\n"
     for name, path in sorted(files.items()):
         with open(path, "rb") as file:
             yield f"document/{name}", file.read()
+
+
+def _no_python(unit: Unit) -> Error:
+    """What is told where there is no Python: which stage needs it."""
+    needing = next((spec for spec in unit["stages"] if spec.get("kind") != "bash"), unit["stages"][0])
+    name = str(needing.get("id") or needing.get("name") or "the stage")
+    return {
+        "type": "NoPython",
+        "message": (
+            f"stage {name!r} ({needing.get('kind')}) needs Python 3.8 or newer, which is not in the image: "
+            "take an image with Python"
+        ),
+        "category": "configuration",
+        "reason": "NoPython",
+    }
 
 
 def _files(unit: Unit, patterns: list[str]) -> dict[str, str]:

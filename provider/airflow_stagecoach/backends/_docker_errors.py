@@ -1,0 +1,117 @@
+"""What goes wrong with a Docker daemon, in words for the author of a document."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from airflow_stagecoach.backends.remote import BackendFailure
+from airflow_stagecoach.engine.failures import shorten
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.engine.contract import Error
+
+#: The registry, or the way to it, is the trouble: another try may help.
+_REGISTRY_AWAY = re.compile(
+    r"no such host|dial tcp|connection refused|connection reset|timeout|deadline exceeded|TLS handshake"
+    r"|toomanyrequests|too many requests|temporary failure|unexpected EOF|status.{0,20} 5\d\d|bad gateway",
+    re.IGNORECASE,
+)
+
+_DENIED = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
+
+_DISK_FULL = re.compile(r"no space left|disk quota", re.IGNORECASE)
+
+#: The image has nothing that runs what it shall run.
+_NO_COMMAND = re.compile(
+    r"exec: \"(?P<command>[^\"]*)\"|no such file or directory|executable file not found", re.IGNORECASE
+)
+
+
+def missing_image(image: str) -> BackendFailure:
+    """The image is not there, and ``pull: never`` forbids to fetch it."""
+    message = (
+        f"the daemon has no image {image!r}, and `pull: never` forbids to fetch it: "
+        "load it there, or write `pull: missing`"
+    )
+    return BackendFailure(message, category="configuration", reason="ErrImageNeverPull")
+
+
+def failed_pull(image: str, text: str) -> BackendFailure:
+    """An image cannot be pulled.
+
+    :param text: what the daemon says
+    """
+    text = " ".join(text.split())
+    if _DISK_FULL.search(text):
+        message = f"image {image!r} does not fit on the daemon's disk: {text}"
+        return BackendFailure(message, category="resource", reason="disk-full")
+    # A registry that refuses names what it asked for, which may look like anything.
+    if not _DENIED.search(text) and _REGISTRY_AWAY.search(text):
+        message = f"the registry of image {image!r} does not answer: {text}"
+        return BackendFailure(message, category="network", reason="RegistryUnavailable")
+    hint = "look at its name and tag"
+    if _DENIED.search(text):
+        hint += "; for a private registry name an Airflow connection in `conn`"
+    message = f"image {image!r} cannot be pulled: {text} ({hint})"
+    return BackendFailure(message, category="configuration", reason="ErrImagePull")
+
+
+def explain(error: Exception, host: str, image: str) -> Error | None:
+    """What an exception of the SDK or of Airflow's hook means; ``None`` for others.
+
+    :param host: of the daemon
+    :param image: of the container
+    """
+    found = _found(error, _without_password(host), image)
+    return None if found is None else found.error
+
+
+def _found(error: Exception, host: str, image: str) -> BackendFailure | None:
+    if isinstance(error, ImportError):
+        if (error.name or "").split(".")[0] not in ("docker", "airflow"):
+            return None
+        message = (
+            "runs-on: docker needs Airflow's docker provider where the task runs: "
+            "pip install 'airflow-provider-stagecoach[docker]'"
+        )
+        return BackendFailure(message, category="configuration", reason="provider-missing")
+    from docker.errors import APIError, DockerException, TLSParameterError
+    from requests.exceptions import RequestException
+
+    if isinstance(error, APIError):
+        return _refused(error.status_code or 0, str(error.explanation or error), image)
+    if isinstance(error, TLSParameterError):
+        message = f"the certificates in `tls` cannot be used: {str(error).partition(' TLS config')[0]}"
+        return BackendFailure(message, category="configuration", reason="certificate")
+    # The hook logs why it cannot connect, and raises an exception of Airflow that says nothing.
+    from_hook = "Failed to establish connection" in str(error)
+    if from_hook or isinstance(error, (DockerException, RequestException)):
+        message = (
+            f"no Docker daemon answers at {host}: is it running, and may the user of the worker reach it? "
+            "`host` of runs-on or DOCKER_HOST name another one"
+        )
+        return BackendFailure(message, category="network", reason="daemon-unreachable")
+    return None
+
+
+def _refused(status: int, text: str, image: str) -> BackendFailure:
+    text = shorten(" ".join(text.split()))
+    if _DISK_FULL.search(text):
+        return BackendFailure(f"the daemon's disk is full: {text}", category="resource", reason="disk-full")
+    if "login attempt" in text or status == 401 or "unauthorized" in text:
+        message = f"the registry refuses the login of the connection in `conn`: {text}"
+        return BackendFailure(message, category="configuration", reason="unauthorized")
+    found = _NO_COMMAND.search(text) if "runtime create failed" in text or "exec" in text else None
+    if found is not None:
+        command = found.group("command") or "/bin/sh"
+        message = f"image {image!r} cannot run {command!r}, which every stage needs: {text}"
+        return BackendFailure(message, category="configuration", reason="StartError")
+    if status >= 500 and not text.startswith("invalid "):
+        return BackendFailure(f"the daemon has a fault: {text}", category="system", reason=f"http-{status}")
+    message = f"the daemon refuses the container: {text}"
+    return BackendFailure(message, category="configuration", reason="CreateContainerError")
+
+
+def _without_password(host: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", host)
