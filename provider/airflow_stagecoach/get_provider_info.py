@@ -43,6 +43,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_stagecoach.triggers.dag_run",
                     "airflow_stagecoach.triggers.fail_fast",
                     "airflow_stagecoach.triggers.slot",
+                    "airflow_stagecoach.triggers.work",
                 ],
             },
         ],

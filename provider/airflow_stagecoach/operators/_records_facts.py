@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.operators._run import RETURN_VALUE, WorkflowRun, work_stages
+from airflow_stagecoach.operators._run import RETURN_VALUE, WorkflowRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,24 +119,9 @@ class FactsRun(WorkflowRun):
     def __init__(self, workflow: WorkflowPlan, facts: RunFacts) -> None:
         super().__init__(workflow, FactsRunData(facts))
         self._results: dict[tuple[str, int | None], str | None] = {}
-        self._failing: dict[str, bool] = {}
 
     def leg_result(self, job_id: str, index: int | None) -> str | None:
         """Result of one leg; ``index`` is ``None`` for a job without a matrix."""
         if (job_id, index) not in self._results:
             self._results[job_id, index] = super().leg_result(job_id, index)
         return self._results[job_id, index]
-
-    def _was_cancelled(self, job_id: str, index: int | None, result: str | None) -> bool:
-        if job_id not in self._failing:
-            self._failing[job_id] = any(
-                self.stage_state(job_id, stage, other) == "failed"
-                for other in range(len(self.legs(job_id) or ()))
-                for stage in work_stages(self.jobs[job_id])
-            )
-        if not self._failing[job_id]:
-            return False
-        return result in ("success", "skipped") and any(
-            "if" not in stage["spec"] and self.stage_state(job_id, stage, index) == "skipped"
-            for stage in work_stages(self.jobs[job_id])
-        )

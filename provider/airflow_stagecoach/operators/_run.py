@@ -83,6 +83,7 @@ class WorkflowRun:
         self.jobs: dict[str, JobPlan] = {job["id"]: job for job in workflow["jobs"]}
         self._data = data
         self._states: dict[str, dict[str, str | None]] = {}
+        self._failing: dict[str, bool] = {}
         self._legs: dict[str, list[dict[str, Any]] | None] = {}
         self._outputs: dict[tuple[str, int | None], dict[str, Any]] = {}
         self._records: dict[tuple[str, int | None], dict[str, Any] | None] = {}
@@ -179,11 +180,18 @@ class WorkflowRun:
             for stage in stages
         ):
             return False
-        return any(
-            self.stage_state(job_id, stage, other) == "failed"
-            for other in range(len(self.legs(job_id) or ()))
-            for stage in stages
-        )
+        return self._any_failed(job_id)
+
+    def _any_failed(self, job_id: str) -> bool:
+        """Whether a stage of any leg failed. Looked up once: every leg of the job asks."""
+        if job_id not in self._failing:
+            job = self.jobs[job_id]
+            names = {ALL_STAGES} if is_one_task(job) else {stage["task_id"] for stage in work_stages(job)}
+            self._failing[job_id] = any(
+                state == "failed" and (name in names or name.rpartition("_")[0] in names)
+                for name, state in self.states(job_id).items()
+            )
+        return self._failing[job_id]
 
     def leg_began(self, job_id: str, index: int | None) -> bool:
         """Whether a stage of a leg did anything, so that there is something to tear down.
