@@ -107,6 +107,40 @@ def test_continue_on_error(run: str) -> None:
     assert "error" not in tried.ti.xcoms
 
 
+@pytest.mark.parametrize(
+    ("retry", "try_number", "repeated"),
+    [
+        ({"max": 2, "delay": 1.0}, 1, True),
+        ({"max": 2, "delay": 1.0}, 2, True),
+        ({"max": 2, "delay": 1.0}, 3, False),
+        ({"max": 2, "delay": 1.0, "never": ["exit:4"]}, 1, False),
+        ({"max": 2, "delay": 1.0, "rules": [{"match": ["exit:4"], "max": 1}]}, 1, True),
+    ],
+)
+def test_only_the_last_failure_is_tolerated(retry: dict[str, Any], try_number: int, repeated: bool) -> None:
+    plan = workflow(job("a", {**stage("s", bash="exit 4", continue_on_error=True), "retry": retry}))
+    operator = make_operator(plan, "a")
+    store = Store()
+    ti = FakeTask(operator.task_id, try_number=try_number, max_tries=2)
+    tried = attempt(plan, ti=ti, operator=operator, store=store)
+    assert (tried.error is not None) is repeated
+    assert tried.record["state"] == ("failed" if repeated else "success")
+    assert tried.record["outcome"] == "failure"
+    assert ("error" in tried.ti.xcoms) is repeated
+    if "rules" in retry:
+        (counted,) = store.values()
+        assert counted["counts"] == {"0": 1}, "asked once"
+
+
+def test_what_cannot_be_judged_is_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ConnectionError("the server is gone")
+
+    monkeypatch.setattr("airflow_stagecoach.operators._attempt.judge", broken)
+    tried = attempt(one(bash="exit 4", continue_on_error=True))
+    assert tried.outputs["outcome"] == "failure"
+
+
 def test_what_fails_outside_the_engine_may_be_tolerated_too() -> None:
     tried = raising(AirflowTaskTimeout("late"), continue_on_error=True)
     assert tried.outputs == {"outcome": "failure"}

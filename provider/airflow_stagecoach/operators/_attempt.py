@@ -118,10 +118,9 @@ class Attempt:
 
         :return: what happens next
         """
+        operator = self._operator
         error = self._failure(exception)
-        operator, context = self._operator, self._context
-        verdict = self._in_time(judge(operator, exception, error, context))
-        operator.verdict = (exception, verdict)
+        verdict = self._judged(exception, error)
         place = self._place()
         report = failure_report(
             place,
@@ -141,6 +140,21 @@ class Attempt:
     def tolerated(self, exception: BaseException) -> None:
         """Leave the record of a failure that ``continue-on-error`` turns into success."""
         self.ended("success", self._failure(exception), outcome="failure")
+
+    def is_last(self, exception: BaseException) -> bool:
+        """Whether no other try follows a failed one; also where that cannot be told."""
+        try:
+            return not self._judged(exception, self._failure(exception)).retries
+        except Exception as error:
+            self._operator.log.warning("Whether this try is repeated cannot be told, it is not: %s", error)
+            return True
+
+    def _judged(self, exception: BaseException, error: Error) -> Verdict:
+        """What follows from a failure. Asked once: a rule counts the retries that it gives."""
+        operator = self._operator
+        if operator.verdict is None or operator.verdict[0] is not exception:
+            operator.verdict = (exception, self._in_time(judge(operator, exception, error, self._context)))
+        return operator.verdict[1]
 
     def _in_time(self, verdict: Verdict) -> Verdict:
         """No other try where the job's time is over before it would begin."""

@@ -288,7 +288,7 @@ class StageBaseOperator(BaseOperator):
     def _settle(self, context: Context, action: Callable[[Context], Any]) -> dict[str, Any]:
         """Run ``action``, and leave a record of how the try ended.
 
-        A failure of a ``continue-on-error`` stage becomes success.
+        The failure of the last try of a ``continue-on-error`` stage becomes success.
         """
         self.attempt = attempt = Attempt(self, context)
         began = False
@@ -310,10 +310,11 @@ class StageBaseOperator(BaseOperator):
             raise
         except _FAILURES as failure:
             error: BaseException = failure
-            if self._tolerates(error):
+            if self._tolerates(error) and attempt.is_last(error):
                 self.log.warning("The stage failed and continues as its continue-on-error says: %s", error)
                 self._end(context, "success", lambda: attempt.tolerated(error))
-                return {"outcome": "failure"}
+                outputs = self.result["outputs"] if self.result is not None else {}
+                return {**outputs, "outcome": "failure"}
             self._end(context, "failed", lambda: self._fail(context, attempt, error))
             raise
         self._end(context, "success", lambda: attempt.ended("success"))

@@ -105,8 +105,12 @@ class StageOperator(StageBaseOperator):
             self._backend.cancel()
 
     def _unit(self, context: Context) -> Unit:
+        spec = self._rendered_spec(context)
+        if context["ti"].try_number <= context["ti"].max_tries:
+            # Another try may follow, which the engine cannot know: a failure is tolerated when none does.
+            spec.pop("continue_on_error", None)
         return {
-            "stages": [self._rendered_spec(context)],
+            "stages": [spec],
             "env": [self._own_env(), *(self._render_jinja(layer, context) for layer in self.env)],
             "contexts": self._collect(context),
             "status": self._status(context),
@@ -148,6 +152,10 @@ class StageOperator(StageBaseOperator):
         failed = failed or self._failed_before(context)
         if removes(self.job, self.position, leg_failed=failed, final=not (state == "failed" and retries)):
             shutil.rmtree(workdir(context["ti"], self.job), ignore_errors=True)
+            if self.runs_on is not None and self.runs_on["type"] != "local":
+                from airflow_stagecoach.operators import _remote
+
+                _remote.clean_leg(self._backend, context["ti"], self.job)
 
     def _failed_before(self, context: Context) -> bool:
         """Whether a stage of the leg failed before this one, which ran all the same."""
