@@ -1,0 +1,296 @@
+"""``runs-on: self-hosted``: the unit runs on a machine where somebody started ``stagecoach runner serve``.
+
+With ``queue`` it is no work of this backend: the factory then sends the stages to that queue of
+Airflow's own workers, where they run as local ones.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from airflow_stagecoach.backends.remote import LONGEST_RESULT, RemoteBackend
+from airflow_stagecoach.backends.shipment import ShipmentError, pack_unit
+from airflow_stagecoach.backends.work import Handle, Lines, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+    from airflow_stagecoach.backends.work import Work
+    from airflow_stagecoach.engine import Hooks
+    from airflow_stagecoach.engine.contract import Result, Unit
+
+#: A runner that is being started again is waited for, and one that is full, before a try fails; in seconds.
+PATIENCE, PATIENCE_WHEN_FULL = 15.0, 60.0
+
+#: A request of a runner is at most this long, in bytes.
+LARGEST = 60 * 1000 * 1000
+
+#: State of a job at the runner -> state of work.
+_STATES = {"queued": "pending", "running": "running", "ended": "ended", "lost": "lost"}
+
+
+class SelfHostedConfig(BaseModel):
+    """Settings under ``runs-on: {type: self-hosted, with: ...}``.
+
+    A runner by ``conn``, or by ``host`` and ``token``; or a ``queue``.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    queue: str | None = Field(
+        None, min_length=1, max_length=256, description="of Airflow's own workers, in place of a runner"
+    )
+    conn: str | None = Field(
+        None,
+        min_length=1,
+        description="Airflow connection: host, port, schema (https), password is the token",
+    )
+    host: str | None = Field(
+        None, min_length=1, validate_default=True, description="of the runner: https://name:port"
+    )
+    token: str | None = Field(
+        None, min_length=1, validate_default=True, description="of the runner: ${{ secrets.NAME }}"
+    )
+    labels: list[str] = Field(default_factory=list, description="that the runner must have")
+    verify: bool | str = Field(
+        True, description="check the runner's certificate; or the path of the certificate to trust"
+    )
+    ship: list[str] = Field(default_factory=list, description="patterns of files beside the document")
+
+    @field_validator("conn", "host", "token", "labels", "verify", "ship")
+    @classmethod
+    def _one_way(cls, value: Any, info: ValidationInfo) -> Any:
+        others = info.data
+        name = info.field_name
+        if others.get("queue") is not None:
+            if value is not None:
+                raise PydanticCustomError(
+                    "two_ways", "belongs to a runner, and queue names Airflow's workers"
+                )
+        elif name in ("host", "token") and others.get("conn") is not None:
+            if value is not None:
+                raise PydanticCustomError("two_ways", "stands in the connection that conn names")
+        elif name in ("host", "token") and value is None and {"queue", "conn"} <= others.keys():
+            raise PydanticCustomError("missing", "is missing")
+        return value
+
+
+class SelfHostedError(Exception):
+    """A runner refuses something.
+
+    ``status_code`` and ``headers`` are those of its answer, where there was one.
+    """
+
+    def __init__(self, message: str, response: httpx.Response | None = None) -> None:
+        super().__init__(message)
+        self.status_code = None if response is None else response.status_code
+        self.headers = {} if response is None else dict(response.headers)
+
+
+class SelfHostedBackend(RemoteBackend):
+    """Runs work as a process of a runner."""
+
+    type: ClassVar[str] = "self-hosted"
+    Config: ClassVar[Any] = SelfHostedConfig
+
+    settings: SelfHostedConfig
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        """The runner's API."""
+        import ssl
+
+        import httpx
+
+        url, token = self._place()
+        verify = self.settings.verify
+        try:
+            context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+        except OSError as error:
+            raise SelfHostedError(f"verify: the certificate cannot be read: {error}") from None
+        return httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            verify=context,
+            timeout=httpx.Timeout(60, connect=10),
+        )
+
+    def call(self, method: str, path: str, *, patience: float = 0, **request: Any) -> httpx.Response:
+        """Ask the runner.
+
+        :param patience: seconds in which a runner that cannot be reached is asked again
+        :raises SelfHostedError: it refuses. 404 is an answer like others.
+        :raises httpx.TransportError: it cannot be reached
+        """
+        import httpx
+
+        until = time.monotonic() + patience
+        while True:
+            try:
+                response = self.client.request(method, path, **request)
+                break
+            except httpx.TransportError as error:
+                hopeless = "CERTIFICATE" in str(error) or self._stopped.is_set()
+                if hopeless or time.monotonic() >= until:
+                    raise
+                self._stopped.wait(0.5)
+        if response.is_success or response.status_code == 404:
+            return response
+        url = f"{self.client.base_url}".rstrip("/")
+        raise SelfHostedError(f"{url} answers {response.status_code}: {_detail(response)}", response)
+
+    # -- the contract -----------------------------------------------------------------------
+
+    def run(self, unit: Unit, hooks: Hooks, *, wait: float | None = None) -> Result:
+        # What a trigger needs is stored by Airflow and shown by its API: a token must not be among it.
+        return super().run(unit, hooks, wait=None if self.settings.conn is None else wait)
+
+    def render(self, work: Work) -> Mapping[str, Any]:
+        """What the runner is asked for."""
+        settings = self.settings
+        return {
+            "runner": settings.host or f"connection {settings.conn}",
+            "method": "PUT",
+            "path": f"/jobs/{work.name}",
+            "key": work.key,
+            "labels": settings.labels,
+            "ship": settings.ship,
+        }
+
+    def start(self, work: Work) -> Handle:
+        # The runner has no container around the stages: their engine keeps to `resources` itself.
+        unit: Unit = {**work.unit, "enforce_resources": True}
+        archive = pack_unit(unit, ship=self.settings.ship)
+        if len(archive) > LARGEST:
+            raise ShipmentError(
+                f"the stage and its files take {len(archive) / 1e6:.0f} MB, more than the "
+                f"{LARGEST / 1e6:.0f} MB that a runner takes; put them where the runner is"
+            )
+        header = json.dumps({"key": work.key, "labels": self.settings.labels})
+        until = time.monotonic() + PATIENCE_WHEN_FULL
+        while not self._stopped.is_set():
+            try:
+                self.call(
+                    "PUT",
+                    f"/jobs/{work.name}",
+                    patience=PATIENCE,
+                    content=archive,
+                    headers={"Stagecoach-Job": header, "Content-Type": "application/x-tar"},
+                )
+                break
+            except SelfHostedError as error:
+                pause = error.headers.get("retry-after", "")
+                if not pause.isdigit() or time.monotonic() + int(pause) > until:
+                    raise
+                self._stopped.wait(int(pause))
+        return _handle(work.name)
+
+    def find(self, work: Work) -> Handle | None:
+        for job in self.call("GET", "/jobs", patience=PATIENCE, params={"key": work.key}).json()["jobs"]:
+            # Nobody waits for what was stopped, and of what is lost there is no more to come.
+            if job["state"] == "lost" or job["stopping"] or job["reason"] == "Stopped":
+                self.clean(_handle(job["name"]))
+                continue
+            return _handle(job["name"])
+        return None
+
+    def poll(self, handle: Handle) -> Status:
+        response = self.call("GET", f"/jobs/{handle['name']}")
+        if response.status_code == 404:
+            return Status(
+                "lost", reason="Removed", message=f"the runner has no job {handle['name']} any more"
+            )
+        job = response.json()
+        state = _STATES[job["state"]]
+        if state == "lost":
+            return Status(state, message=f"{handle['name']} is lost: {job['message']}")
+        return Status(state, job["exit_code"], job["reason"], job["message"])
+
+    def logs(self, handle: Handle, position: Any) -> Lines:
+        response = self.call("GET", f"/jobs/{handle['name']}/log", params={"from": int(position or 0)})
+        if response.status_code == 404:
+            return Lines([], position)
+        lines = response.content.decode("utf-8", "replace").splitlines()
+        return Lines(lines, int(response.headers["Stagecoach-Position"]))
+
+    def result(self, handle: Handle) -> bytes | None:
+        found = b""
+        with self.client.stream("GET", f"/jobs/{handle['name']}/result") as response:
+            if response.status_code == 404:
+                return None
+            response.raise_for_status()
+            for chunk in response.iter_bytes():
+                found += chunk
+                if len(found) > LONGEST_RESULT:
+                    break  # Too long, however much more comes.
+        return found
+
+    def stop(self, handle: Handle) -> None:
+        if self.call("POST", f"/jobs/{handle['name']}/stop").status_code == 404:
+            return
+        until = time.monotonic() + self.grace
+        while time.monotonic() < until:
+            if self.poll(handle).state not in ("pending", "running"):
+                return
+            time.sleep(0.1)
+
+    def clean(self, handle: Handle) -> None:
+        self.call("DELETE", f"/jobs/{handle['name']}")
+
+    def reach(self) -> dict[str, Any]:
+        return {name: value for name, value in self.config.items() if name in ("conn", "host", "verify")}
+
+    def check(self) -> str:
+        runner = self.call("GET", "/runner").json()
+        labels = ", ".join(runner["labels"]) or "none"
+        return f"Stagecoach runner {runner['version']}, {runner['jobs']} jobs at a time, labels: {labels}"
+
+    # ---------------------------------------------------------------------------------------
+
+    def _place(self) -> tuple[str, str]:
+        """URL and token."""
+        settings = self.settings
+        if settings.queue is not None:
+            raise SelfHostedError(
+                f"queue {settings.queue!r} is served by Airflow's own workers; "
+                "in a handwritten DAG give queue= to the operator, and no runs_on"
+            )
+        if settings.conn is None:
+            assert settings.host is not None
+            assert settings.token is not None
+            return _url(settings.host, "https", None), settings.token
+        from airflow.sdk import BaseHook
+
+        connection = BaseHook.get_connection(settings.conn)
+        if not connection.host or not connection.password:
+            missing = "host" if not connection.host else "password, which is the runner's token"
+            raise SelfHostedError(f"connection {settings.conn} has no {missing}")
+        url = _url(connection.host, connection.schema or "https", connection.port)
+        return url, connection.password
+
+
+def _url(host: str, scheme: str, port: int | None) -> str:
+    url = host.rstrip("/") if "://" in host else f"{scheme}://{host.rstrip('/')}"
+    if not url.startswith(("https://", "http://")):
+        raise SelfHostedError(f"a runner is reached by https or http, not {url.partition('://')[0]}")
+    return url if port is None else f"{url}:{port}"
+
+
+def _handle(name: str) -> Handle:
+    return {"id": name, "name": name}
+
+
+def _detail(response: httpx.Response) -> str:
+    """What a runner says; anything else that answers there is not shown whole."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{response.reason_phrase or 'no runner answers there'}"

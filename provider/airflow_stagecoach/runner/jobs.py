@@ -1,0 +1,331 @@
+"""The jobs of a runner: taken in, started when there is room, watched, stopped, cleaned away.
+
+Every job is a :class:`~airflow_stagecoach.backends.detached.Detached` process in a
+folder of its own. The table says what shall be, the folder what is: a runner that was
+killed reads both and goes on. A job is never run twice, because its folder is
+started once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from airflow_stagecoach.backends.detached import Detached
+from airflow_stagecoach.runner.settings import RunnerError
+from airflow_stagecoach.runner.shipment import ENGINE, RESULT, UNIT, unpack
+from airflow_stagecoach.runner.store import ENDED, LOST, QUEUED, RUNNING, Job, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TextIO
+
+    from airflow_stagecoach.runner.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Names of jobs, which become names of folders.
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+#: Reasons why the runner stopped a job. The classification of failures knows the second.
+STOPPED, TOO_LONG = "Stopped", "DeadlineExceeded"
+
+#: Seconds between two looks while jobs run, and while none does.
+_BUSY, _IDLE = 0.2, 30.0
+
+
+class Refused(Exception):
+    """A job is not taken in. ``status`` is the HTTP status that says so."""
+
+    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Jobs:
+    """All jobs of one runner. Safe for threads.
+
+    :param settings: ``folder`` is made if it is not there
+    :raises RunnerError: another runner works in that folder
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.draining = False
+        #: Since this runner was started: what became of jobs, and how many were refused.
+        self.counts = {"accepted": 0, "refused": 0, "ended": 0, "stopped": 0, "lost": 0}
+        self._home = os.path.join(settings.folder, "jobs")
+        self._incoming = os.path.join(settings.folder, "incoming")
+        for folder in (settings.folder, self._home):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._guard = _only_one(os.path.join(settings.folder, "lock"))
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        os.mkdir(self._incoming, 0o700)
+        self._store = Store(os.path.join(settings.folder, "jobs.sqlite"))
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._closed = False
+        self._recover()
+        self._thread = threading.Thread(target=self._supervise, name="jobs", daemon=True)
+        self._thread.start()
+
+    # -- what requests ask for --------------------------------------------------------------
+
+    def admit(self, name: str, labels: Iterable[str]) -> Job | None:
+        """Whether a job would be taken in.
+
+        :param labels: that it asks for
+        :return: the job, when it was taken in before
+        :raises Refused: it would not
+        """
+        with self._lock:
+            job = self._store.get(name)
+            if job is not None:
+                if job.deleted:
+                    raise Refused(409, f"{name} is being removed")
+                return job
+            try:
+                self._refuse(labels)
+            except Refused:
+                self.counts["refused"] += 1
+                raise
+        return None
+
+    def accept(self, name: str, key: str, labels: Iterable[str], archive: str) -> tuple[Job, bool]:
+        """Take a job in.
+
+        :param archive: path of what came with it
+        :return: the job, and whether it is new
+        :raises Refused: there is no room, or it asks for what this runner is not
+        :raises BadShipment: see :func:`~airflow_stagecoach.runner.shipment.unpack`
+        """
+        folder = self.folder(name)
+        unpacked = tempfile.mkdtemp(dir=self._incoming)
+        try:
+            unpack(archive, unpacked, folder)
+            with self._lock:
+                known = self.admit(name, labels)
+                if known is not None:
+                    return known, False
+                # What lies there belongs to nobody: it has no row.
+                shutil.rmtree(folder, ignore_errors=True)
+                os.rename(unpacked, folder)
+                job = self._store.add(name, key, time.time())
+                self.counts["accepted"] += 1
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+        self._wake.set()
+        return job, True
+
+    def incoming(self) -> str:
+        """Path of a new file for what comes with a request."""
+        descriptor, path = tempfile.mkstemp(dir=self._incoming)
+        os.close(descriptor)
+        return path
+
+    def get(self, name: str) -> Job | None:
+        """A job by its name."""
+        return self._store.get(name)
+
+    def of_key(self, key: str) -> list[Job]:
+        """The jobs of a task that are not being removed, the latest first."""
+        return [job for job in self._store.of_key(key) if not job.deleted]
+
+    def all(self) -> list[Job]:
+        """Every job, in the order in which they came."""
+        return self._store.all()
+
+    def output(self, name: str, start: int) -> tuple[bytes, int]:
+        """Whole lines of output from a position, in bytes, and where the next begin."""
+        return Detached(self.folder(name)).output(start)
+
+    def result(self, job: Job) -> str | None:
+        """Path of the result; ``None`` when it has none, or was stopped before its end."""
+        path = os.path.join(self.folder(job.name), RESULT)
+        return path if job.state == ENDED and job.reason is None and os.path.isfile(path) else None
+
+    def stop(self, name: str) -> Job | None:
+        """Ask a job to end, and kill it after the grace; one that waits ends at once."""
+        with self._lock:
+            job = self._store.get(name)
+            if job is not None:
+                self._stop(job, STOPPED, "the job was stopped")
+        self._wake.set()
+        return self._store.get(name)
+
+    def delete(self, name: str) -> bool:
+        """Remove a job with all that belongs to it; one that runs is stopped first.
+
+        :return: whether it is gone already
+        """
+        with self._lock:
+            job = self.stop(name)
+            if job is None:
+                return True
+            self._store.change(name, deleted=1)
+            if job.over:
+                self._remove(job)
+        return job.over
+
+    def drain(self) -> None:
+        """Take no new jobs from now on."""
+        self.draining = True
+        self._wake.set()
+
+    @property
+    def drained(self) -> bool:
+        """Whether a draining runner may end: all jobs are over, and their results taken or old enough."""
+        if not self.draining:
+            return False
+        recently = time.time() - self.settings.linger
+        return all(job.over and (job.ended or 0) < recently for job in self._store.all())
+
+    def close(self) -> None:
+        """Stop watching. What runs goes on, for the next runner in this folder."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+        self._store.close()
+        self._guard.close()
+
+    def folder(self, name: str) -> str:
+        """The folder of a job."""
+        assert NAME.fullmatch(name), "names are checked where they come in"
+        return os.path.join(self._home, name)
+
+    # -- the supervisor ---------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        while not self._closed:
+            busy = True
+            try:
+                busy = self._look()
+            except Exception:
+                # A full disk, say. What runs goes on; the next look may work.
+                log.exception("Looking after the jobs failed")
+            self._wake.wait(_BUSY if busy else _IDLE)
+            self._wake.clear()
+
+    def _look(self) -> bool:
+        """Look at every job, once.
+
+        :return: whether there is one to look at soon
+        """
+        for job in self._store.in_state(RUNNING):
+            self._watch(job)
+        room = self.settings.jobs - len(self._store.in_state(RUNNING))
+        for job in self._store.in_state(QUEUED)[: max(room, 0)]:
+            self._start(job)
+        self._sweep()
+        return bool(self._store.in_state(QUEUED, RUNNING))
+
+    def _start(self, job: Job) -> None:
+        with self._lock:
+            found = self._store.get(job.name)
+            if found is None or found.state != QUEUED:
+                return
+            self._store.change(job.name, state=RUNNING, started=time.time())
+        folder = self.folder(job.name)
+        command = [sys.executable, *(os.path.join(folder, name) for name in (ENGINE, UNIT, RESULT))]
+        try:
+            pid = Detached(folder).start(command)
+        except (OSError, RuntimeError) as error:
+            self._end(job, LOST, message=f"the runner could not start it: {error}")
+        else:
+            log.info("%s started, process %s", job.name, pid)
+
+    def _watch(self, job: Job) -> None:
+        process = Detached(self.folder(job.name))
+        state = process.state
+        if state == "running":
+            now = time.time()
+            if job.stopping is not None:
+                process.send(signal.SIGTERM if now < job.stopping + self.settings.grace else signal.SIGKILL)
+            elif now > (job.started or now) + self.settings.longest_run:
+                minutes = self.settings.longest_run / 60
+                self._stop(job, TOO_LONG, f"the runner stopped it after {minutes:g} minutes, its limit")
+        elif state == "ended" or job.stopping is not None:
+            self._end(job, ENDED, exit_code=process.exit_code)
+        else:
+            self._end(job, LOST, message="its process is gone and did not say how it ended")
+
+    def _stop(self, job: Job, reason: str, message: str) -> None:
+        with self._lock:
+            found = self._store.get(job.name)
+            if found is None or found.over or found.stopping is not None:
+                return
+            log.info("%s: %s", job.name, message)
+            self._store.change(job.name, stopping=time.time(), reason=reason, message=message)
+            if found.state == QUEUED:
+                self._end(found, ENDED)
+
+    def _end(self, job: Job, state: str, **values: object) -> None:
+        with self._lock:
+            self._store.change(job.name, state=state, ended=time.time(), **values)
+            found = self._store.get(job.name)
+            assert found is not None, "only jobs that are over are removed"
+            log.info("%s %s %s", job.name, state, found.message or "")
+            self.counts["lost" if state == LOST else "stopped" if found.reason else "ended"] += 1
+            if found.deleted:
+                self._remove(found)
+
+    def _sweep(self) -> None:
+        """Remove what nobody came for."""
+        old = time.time() - self.settings.keep
+        for job in self._store.in_state(ENDED, LOST):
+            if (job.ended or 0) < old:
+                log.info("%s is removed: nobody took its result", job.name)
+                self._remove(job)
+
+    def _remove(self, job: Job) -> None:
+        # The row goes last: a folder without one is taken for rubbish, a row without a folder for a lost job.
+        shutil.rmtree(self.folder(job.name), ignore_errors=True)
+        self._store.remove(job.name)
+
+    def _refuse(self, labels: Iterable[str]) -> None:
+        missing = sorted(set(labels) - self.settings.labels)
+        if missing:
+            has = ", ".join(sorted(self.settings.labels)) or "none"
+            raise Refused(422, f"this runner has no label {', '.join(missing)}; its labels: {has}")
+        if self.draining:
+            raise Refused(503, "this runner is draining and takes no new jobs", 30)
+        if len(self._store.in_state(QUEUED, RUNNING)) >= self.settings.jobs + self.settings.queue:
+            raise Refused(
+                429, f"this runner is full: {self.settings.jobs} jobs run, {self.settings.queue} wait", 5
+            )
+
+    def _recover(self) -> None:
+        """Make sense of what the runner before left."""
+        names = set()
+        for job in self._store.all():
+            names.add(job.name)
+            if job.over and job.deleted:
+                self._remove(job)
+            elif job.state == RUNNING and not os.path.exists(os.path.join(self.folder(job.name), "claimed")):
+                # It was about to be started. Should that still happen, the second start does nothing.
+                self._store.change(job.name, state=QUEUED, started=None)
+            elif job.state == RUNNING:
+                log.info("%s runs since before this start: watching it", job.name)
+        for name in set(os.listdir(self._home)) - names:
+            shutil.rmtree(os.path.join(self._home, name), ignore_errors=True)
+
+
+def _only_one(path: str) -> TextIO:
+    """Hold the folder as long as the file is open."""
+    file = open(path, "w")  # noqa: SIM115  # it is held until the runner ends
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise RunnerError(f"another runner works in {os.path.dirname(path)}; name another --dir") from None
+    return file

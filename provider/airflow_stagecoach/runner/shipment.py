@@ -1,0 +1,73 @@
+"""What came with a request: unpacked into the folder of its job, without trusting it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+
+from airflow_stagecoach.engine.transport import dump, load
+
+#: The engine and what it runs; without them nothing can be started.
+ENGINE, UNIT, RESULT = "stagecoach.pyz", "unit.json", "result.json"
+
+
+class BadShipment(ValueError):
+    """It is no archive of ours."""
+
+
+def unpack(archive: str, folder: str, home: str) -> None:
+    """Unpack an archive of ``backends.shipment.pack_unit``.
+
+    :param archive: path of a tar file that is not compressed
+    :param folder: where to; exists, is empty and for this user alone
+    :param home: the path that the folder will have when the unit runs
+    :raises BadShipment: it is damaged, would write elsewhere, or holds no unit
+    """
+    try:
+        with tarfile.open(archive, mode="r:") as members:
+            for member in members:
+                _extract(members, member, folder)
+    except (tarfile.TarError, EOFError) as error:
+        raise BadShipment(f"the request is no archive: {error}") from None
+    if not os.path.isfile(os.path.join(folder, ENGINE)):
+        raise BadShipment(f"the archive holds no {ENGINE}")
+    _settle(os.path.join(folder, UNIT), home)
+
+
+def _extract(members: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> None:
+    parts = member.name.split("/")
+    # Links, devices and files with holes are never sent, and could reach or fill what is not ours.
+    plain = member.isdir() or (member.isreg() and not member.issparse())
+    if not plain or member.name.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        raise BadShipment(f"the archive holds {member.name!r}, which is no file or folder below its own")
+    path = os.path.join(folder, *parts)
+    try:
+        if member.isdir():
+            os.makedirs(path, exist_ok=True)
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        source = members.extractfile(member)
+        assert source is not None, "regular files have contents"
+        with source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target)
+        os.chmod(path, member.mode & 0o700 | 0o600)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise BadShipment(f"the archive holds {member.name!r} twice") from error
+
+
+def _settle(path: str, home: str) -> None:
+    """Tell the unit where it lives: whoever packed it could not know."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            unit = load(file.read())
+        document = os.path.join(home, "document")
+        unit["document_dir"] = document
+        unit["workdir"] = os.path.join(home, "work")
+        unit["modules"] = {**(unit.get("modules") or {}), "paths": [document]}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadShipment(f"the archive holds no usable {UNIT}: {type(error).__name__}") from None
+    for folder in ("document", "work"):
+        os.makedirs(os.path.join(os.path.dirname(path), folder), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(dump(unit))
