@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_stagecoach.backends._docker_errors import explain, failed_pull, missing_image
+from airflow_stagecoach.backends.ownership import KEEP, LEG, OWNER, Leftover, owner, owner_labels
 from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.shipment import COMMAND, FOLDER, pack_unit
 from airflow_stagecoach.backends.work import Handle, Lines, Status
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
+    from airflow_stagecoach.backends.ownership import Leg
     from airflow_stagecoach.backends.work import Work
     from airflow_stagecoach.engine.contract import Error
 
@@ -120,8 +122,10 @@ class DockerBackend(RemoteBackend):
         settings = self.settings
         resources: Any = work.unit.get("resources") or {}
         limits = _limits(resources, settings)
+        leg = self._volume_of(work)
+        shared = [f"{_volume(leg['key'])}:{self._workdir}"] if leg is not None else []
         host_config: dict[str, Any] = {
-            "binds": settings.volumes or None,
+            "binds": [*settings.volumes, *shared] or None,
             "network_mode": settings.network,
             "extra_hosts": settings.extra_hosts or None,
             "shm_size": settings.shm_size,
@@ -136,7 +140,7 @@ class DockerBackend(RemoteBackend):
             "entrypoint": settings.entrypoint,
             "user": settings.user,
             "environment": settings.env,
-            "labels": work.labels(),
+            "labels": work.labels() | owner_labels(work.identity),
             "name": work.name,
             "platform": settings.platform,
             "host_config": {key: value for key, value in host_config.items() if value is not None},
@@ -148,6 +152,7 @@ class DockerBackend(RemoteBackend):
         request["host_config"] = self.client.create_host_config(**_sdk(request["host_config"]))
         # Else an image's own entrypoint would get our command as its arguments.
         request["entrypoint"] = request["entrypoint"] or []
+        self._make_volume(work)
         container = self.client.create_container(**request)["Id"]
         try:
             archive = pack_unit(
@@ -155,7 +160,7 @@ class DockerBackend(RemoteBackend):
                 workdir=self.settings.working_dir,
                 ship=self.settings.ship,
             )
-            self._put(container, archive)
+            self._put(container, archive, shared=self._volume_of(work) is not None)
             self.client.start(container)
         except BaseException:
             with contextlib.suppress(Exception):
@@ -248,6 +253,29 @@ class DockerBackend(RemoteBackend):
             if error.status_code != 409:  # Its removal is on the way already.
                 raise
 
+    def clean_leg(self, key: str) -> None:
+        self._remove_volume(_volume(key))
+
+    def leftovers(self) -> Iterator[Leftover]:
+        filters = {"label": OWNER}
+        for found in self.client.containers(all=True, filters=filters):
+            name, identity = found["Names"][0].lstrip("/"), owner(found["Labels"])
+            if identity is not None and not name.endswith(_DONE):
+                yield Leftover("container", found["Id"][:12], name, identity, shared=False)
+        for found in self.client.volumes(filters=filters)["Volumes"] or ():
+            name, identity = found["Name"], owner(found["Labels"])
+            if identity is not None and KEEP not in found["Labels"]:
+                yield Leftover("volume", name, name, identity, shared=True)
+
+    def discard(self, leftover: Leftover) -> None:
+        from docker.errors import NotFound
+
+        if leftover.kind == "volume":
+            self._remove_volume(leftover.id)
+        else:
+            with contextlib.suppress(NotFound):
+                self.client.remove_container(leftover.id, force=True, v=True)
+
     def reach(self) -> dict[str, Any]:
         names = ("image", "host", "tls", "conn", "auto-remove", "auto_remove")
         return {name: value for name, value in self.config.items() if name in names}
@@ -256,6 +284,38 @@ class DockerBackend(RemoteBackend):
         return f"Docker {self.client.version()['Version']}"
 
     # ---------------------------------------------------------------------------------------
+
+    @property
+    def _workdir(self) -> str:
+        return self.settings.working_dir or f"{FOLDER}/work"
+
+    def _volume_of(self, work: Work) -> Leg | None:
+        """The leg whose stages share a volume; ``None`` where the author mounts one of their own."""
+        leg: Leg | None = work.unit.get("leg")  # type: ignore[assignment]  # operators add it for us
+        taken = [volume.split(":")[1] for volume in self.settings.volumes if ":" in volume]
+        here = os.path.normpath(self._workdir)
+        if here == "/" or any(
+            os.path.commonpath((here, place)) == os.path.normpath(place) for place in taken
+        ):
+            return None
+        return leg
+
+    def _make_volume(self, work: Work) -> None:
+        leg = self._volume_of(work)
+        if leg is not None:
+            labels = {LEG: leg["key"], **owner_labels(work.identity), **({KEEP: ""} if leg["keep"] else {})}
+            self.client.create_volume(_volume(leg["key"]), labels=labels)
+
+    def _remove_volume(self, name: str) -> None:
+        from docker.errors import APIError, NotFound
+
+        try:
+            self.client.remove_volume(name)
+        except NotFound:
+            pass
+        except APIError as error:
+            if error.status_code != 409:  # A container that the document keeps has it: it stays too.
+                raise
 
     def _keep(self, handle: Handle) -> bool:
         policy = self.settings.auto_remove
@@ -281,14 +341,16 @@ class DockerBackend(RemoteBackend):
         except APIError as error:
             raise failed_pull(image, str(error.explanation or error)) from error
 
-    def _put(self, container: str, archive: bytes) -> None:
-        folder = io.BytesIO()
-        with tarfile.open(fileobj=folder, mode="w") as outer:
-            info = tarfile.TarInfo(FOLDER.strip("/"))
-            info.type = tarfile.DIRTYPE
-            info.mode = 0o1777
-            outer.addfile(info)
-        self.client.put_archive(container, "/", folder.getvalue())
+    def _put(self, container: str, archive: bytes, *, shared: bool) -> None:
+        folders = io.BytesIO()
+        with tarfile.open(fileobj=folders, mode="w") as outer:
+            # Any user of the image may write there: also into a new volume, which is root's.
+            for folder in (FOLDER, self._workdir) if shared else (FOLDER,):
+                info = tarfile.TarInfo(folder.strip("/"))
+                info.type = tarfile.DIRTYPE
+                info.mode = 0o1777
+                outer.addfile(info)
+        self.client.put_archive(container, "/", folders.getvalue())
         self.client.put_archive(container, FOLDER, archive)
 
     def _lines(self, handle: Handle, since: int | None) -> Iterator[tuple[str, str]]:
@@ -303,6 +365,11 @@ class DockerBackend(RemoteBackend):
         if rest:
             stamp, _, text = rest.partition(b" ")
             yield stamp.decode("ascii", "replace"), text.decode("utf-8", "replace")
+
+
+def _volume(key: str) -> str:
+    """Name of the volume of a leg."""
+    return f"stagecoach-{key}"
 
 
 def _limits(resources: Mapping[str, Any], settings: DockerConfig) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from airflow_stagecoach.backends.work import Handle, Lines, Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_stagecoach.backends.ownership import Leg
     from airflow_stagecoach.backends.work import Work
 
 #: Of the interpreter, in the folder of the work.
@@ -60,7 +61,9 @@ class EmulatedBackend(RemoteBackend):
         os.makedirs(self._base, mode=0o700, exist_ok=True)
         folder = os.path.join(self._base, work.name)
         os.mkdir(folder, 0o700)  # fails when this try was started before
-        unpack_unit(work.unit, folder, ship=self._ship)
+        leg: Leg | None = work.unit.get("leg")  # type: ignore[assignment]  # operators add it for us
+        workdir = None if leg is None else self._folder_of_leg(leg["key"])
+        unpack_unit(work.unit, folder, workdir=workdir, ship=self._ship)
         pid = Detached(folder).start(self._command(work.name))
         return {"id": str(pid), "name": work.name}
 
@@ -92,6 +95,12 @@ class EmulatedBackend(RemoteBackend):
 
     def clean(self, handle: Handle) -> None:
         shutil.rmtree(self._process(handle).folder, ignore_errors=True)
+
+    def clean_leg(self, key: str) -> None:
+        shutil.rmtree(self._folder_of_leg(key), ignore_errors=True)
+
+    def _folder_of_leg(self, key: str) -> str:
+        return os.path.join(self._base, f"leg-{key}")
 
     def _command(self, name: str) -> list[str]:
         folder = os.path.join(self._base, name)

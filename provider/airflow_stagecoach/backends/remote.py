@@ -22,8 +22,9 @@ from airflow_stagecoach.engine.failures import error_of
 from airflow_stagecoach.engine.transport import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from airflow_stagecoach.backends.ownership import Leftover
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Error, Result, Unit
 
@@ -171,6 +172,19 @@ class RemoteBackend(Backend):
     def clean(self, handle: Handle) -> None:
         """Remove everything that was made for the work; after this :meth:`find` does not give it."""
 
+    def clean_leg(self, key: str) -> None:
+        """Remove what the tasks of a leg shared, such as a volume; nothing where they share nothing.
+
+        :param key: of the unit's ``leg``
+        """
+
+    def leftovers(self) -> Iterable[Leftover]:
+        """What tasks made there and have not removed, but for what their documents want to stay."""
+        return ()
+
+    def discard(self, leftover: Leftover) -> None:
+        """Stop and remove a leftover at once. Harmless when it is gone already."""
+
     def reach(self) -> dict[str, Any]:
         """The settings by which started work is reached again, in the shape of ``with``.
 
@@ -267,6 +281,19 @@ class RemoteBackend(Backend):
                 raise StillRunning(handle, position)
             self._stopped.wait(pause)
             pause = min(pause * 1.5, self.interval)
+
+    def sweep(self, is_needed: Callable[[Leftover], bool]) -> list[Leftover]:
+        """Remove what nobody needs any more.
+
+        :param is_needed: whether a leftover belongs to a task that has not ended; one that is
+            ``shared`` is needed while its run goes on
+        :return: what was removed
+        """
+        found = [leftover for leftover in self.leftovers() if not is_needed(leftover)]
+        # A volume cannot go before the containers that use it.
+        for leftover in sorted(found, key=lambda one: one.shared):
+            self.discard(leftover)
+        return found
 
     def cancel(self) -> None:
         """Stop the work; :meth:`run` and :meth:`follow` then end. Safe from a signal handler."""

@@ -78,16 +78,19 @@ def pack_unit(
     return buffer.getvalue()
 
 
-def unpack_unit(unit: Unit, folder: str | os.PathLike[str], *, ship: Iterable[str] = ()) -> None:
+def unpack_unit(
+    unit: Unit, folder: str | os.PathLike[str], *, workdir: str | None = None, ship: Iterable[str] = ()
+) -> None:
     """Put all that travels into a folder of this machine.
 
     :param folder: exists; nobody else can read it, for secrets are in what travels
+    :param workdir: the scratch folder, ``work`` in that folder if absent
     :raises ShipmentError: see :func:`pack_unit`
     """
     folder = os.path.abspath(folder)
     for name in _FOLDERS:
         os.makedirs(os.path.join(folder, name), exist_ok=True)
-    for name, data in _contents(unit, folder, None, list(ship)):
+    for name, data in _contents(unit, folder, workdir, list(ship)):
         path = os.path.join(folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:

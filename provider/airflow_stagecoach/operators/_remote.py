@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
+from airflow_stagecoach.backends.ownership import leg_key
 from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.exceptions import StageConfigError
 from airflow_stagecoach.operators import _local
+from airflow_stagecoach.operators._run import is_one_task
 
 if TYPE_CHECKING:
     from airflow_stagecoach.backends.base import Backend
+    from airflow_stagecoach.backends.ownership import Leg
     from airflow_stagecoach.backends.work import Handle, Identity, StillRunning
-    from airflow_stagecoach.document.plan import RunsOnPlan
+    from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Result, Unit
     from airflow_stagecoach.triggers.work import WorkTrigger
@@ -89,4 +92,20 @@ def resume(backend: Backend, unit: Unit, hooks: Hooks, *, event: dict[str, Any],
 
 def _complete(unit: Unit, ti: Any) -> Unit:
     """The unit for a place where nobody else looks at the clock."""
-    return cast("Unit", {**unit, "identity": identity(ti), "enforce_timeouts": True})
+    whole = {**unit, "identity": identity(ti), "enforce_timeouts": True}
+    job = getattr(ti.task, "job", None)
+    if job is not None and _shares(job):
+        leg: Leg = {"key": leg_key(identity(ti)), "keep": job.get("cleanup") == "never"}
+        whole["leg"] = leg
+    return cast("Unit", whole)
+
+
+def _shares(job: JobPlan) -> bool:
+    """Whether a leg of the job consists of several tasks."""
+    return not is_one_task(job) and len(job["stages"]) > 1
+
+
+def clean_leg(backend: Backend | None, ti: Any, job: JobPlan | None) -> None:
+    """Remove what the tasks of a leg shared, after its last one."""
+    if isinstance(backend, RemoteBackend) and job is not None and _shares(job):
+        backend.clean_leg(leg_key(identity(ti)))
