@@ -36,6 +36,7 @@ class Unit(UnitNeeded, total=False):
     modules: Modules
     extras: Dict[str, Any]  # handed to called functions that have a parameter `extras`
     log_level: str  # of the stages' own loggers, where a stage says nothing else
+    resources: Dict[str, Any]  # what the place where the unit runs shall give, where that is no worker
     enforce_resources: bool  # `resources` of stages hold by processes of their own; else the place has them
     enforce_timeouts: bool  # default: true for several stages. False: the caller ends the unit in time
     enforce_retries: bool  # default: true for several stages. Nested stages always retry inside

@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_stagecoach.backends.ownership import leg_key
 from airflow_stagecoach.backends.remote import RemoteBackend
+from airflow_stagecoach.backends.work import StillRunning
 from airflow_stagecoach.exceptions import StageConfigError
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._run import is_one_task
@@ -15,7 +16,7 @@ from airflow_stagecoach.operators._run import is_one_task
 if TYPE_CHECKING:
     from airflow_stagecoach.backends.base import Backend
     from airflow_stagecoach.backends.ownership import Leg
-    from airflow_stagecoach.backends.work import Handle, Identity, StillRunning
+    from airflow_stagecoach.backends.work import Handle, Identity
     from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Result, Unit
@@ -61,7 +62,26 @@ def run(backend: Backend, unit: Unit, hooks: Hooks, ti: Any) -> Result:
         return backend.run(unit, hooks)
     # Without a triggerer the wait is for this process alone.
     wait = None if _local.session is not None else BEFORE_DEFERRING
-    return backend.run(_complete(unit, ti), hooks, wait=wait)
+    whole = _complete(unit, ti)
+    try:
+        return backend.run(whole, hooks, wait=wait)
+    except StillRunning as still:
+        if _is_wanted(ti):
+            raise
+        # Airflow would refuse to defer it, and tell nobody to stop the work.
+        backend.cancel()
+        return backend.follow(still.handle, whole, hooks, position=still.position)
+
+
+def _is_wanted(ti: Any) -> bool:
+    """Whether the task still runs as Airflow sees it: nobody has marked or cleared it just now."""
+    try:
+        found = ti.get_task_states(
+            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+        )
+    except Exception:
+        return True
+    return set((found.get(ti.run_id) or {}).values()) <= {"running"}
 
 
 def trigger(
@@ -93,6 +113,10 @@ def resume(backend: Backend, unit: Unit, hooks: Hooks, *, event: dict[str, Any],
 def _complete(unit: Unit, ti: Any) -> Unit:
     """The unit for a place where nobody else looks at the clock."""
     whole = {**unit, "identity": identity(ti), "enforce_timeouts": True}
+    # Stages that share a task have those of their job, but for kinds that are given none.
+    resources = next((spec["resources"] for spec in unit["stages"] if spec.get("resources")), None)
+    if resources is not None:
+        whole["resources"] = resources
     job = getattr(ti.task, "job", None)
     if job is not None and _shares(job):
         leg: Leg = {"key": leg_key(identity(ti)), "keep": job.get("cleanup") == "never"}
