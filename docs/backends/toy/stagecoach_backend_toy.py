@@ -1,14 +1,17 @@
-"""A backend in one page: work runs as a process in a folder."""
+"""A whole backend on one page: work runs as a process of its own, in a folder of its own."""
+
+from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_stagecoach.backends import Handle, Lines, RemoteBackend, Status, unpack_unit
+from airflow_stagecoach.backends import Handle, Lines, RemoteBackend, Status, Work, unpack_unit
+from airflow_stagecoach.backends.detached import Detached
 
 
 class ToyConfig(BaseModel):
@@ -16,64 +19,86 @@ class ToyConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    folder: Path
-    niceness: int = 0
+    folder: Path = Field(description="where the folders of all work lie")
+    niceness: int = Field(0, ge=0, le=19, description="19 gives way to everything else")
+    env: dict[str, str] = Field(default_factory=dict, description="environment of the stages")
+    ship: list[str] = Field(default_factory=list, description="patterns of files beside the document")
 
 
 class ToyBackend(RemoteBackend):
-    type = "toy"
-    Config = ToyConfig
+    """Runs work in a process that outlives the worker."""
 
-    def render(self, work):
-        return {"folder": str(self._folder(work.name)), "niceness": self.settings.niceness}
+    type: ClassVar[str] = "toy"
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+    Config: ClassVar[Any] = ToyConfig
+    interval: ClassVar[float] = 0.2
 
-    def start(self, work):
+    settings: ToyConfig
+
+    # What would be sent, for people.
+
+    def render(self, work: Work) -> dict[str, Any]:
+        return {"folder": str(self._folder(work.name)), "command": self._command(work.name)}
+
+    # Starting, and finding what was started.
+
+    def start(self, work: Work) -> Handle:
         folder = self._folder(work.name)
-        folder.mkdir(parents=True)  # fails when this try was started before
-        unpack_unit(work.unit, folder)
-        Path(folder, "key").write_text(work.key)
-        command = f"nice -n {self.settings.niceness} {sys.executable} stagecoach.pyz unit.json result.json"
-        process = subprocess.Popen(
-            ["sh", "-c", f"echo $$ >pid; {command} >log 2>&1; echo $? >code.part; mv code.part code"],
-            cwd=folder,
-            start_new_session=True,
-        )
-        return {"id": str(process.pid), "name": work.name}
+        self.settings.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)  # fails when this try was started before
+        unpack_unit(work.unit, folder, ship=self.settings.ship)
+        (folder / "key").write_text(work.key)
+        pid = self._process(work.name).start(self._command(work.name))
+        return {"id": str(pid), "name": work.name}
 
-    def find(self, work):
-        for key in self.settings.folder.glob("*/key"):
-            if key.read_text() == work.key:
-                return Handle(id=Path(key.parent, "pid").read_text().strip(), name=key.parent.name)
+    def find(self, work: Work) -> Handle | None:
+        for file in self.settings.folder.glob("*/key"):
+            if file.read_text() == work.key:
+                name = file.parent.name
+                pid = self._process(name).pid
+                if pid is not None:
+                    return {"id": str(pid), "name": name}
         return None
 
-    def poll(self, handle):
-        code = self._folder(handle["name"]) / "code"
-        if code.exists():
-            return Status("ended", exit_code=int(code.read_text()))
-        return Status("running" if Path("/proc", handle["id"]).exists() else "lost")
+    # Following it.
 
-    def logs(self, handle, position):
-        with open(self._folder(handle["name"]) / "log", "rb") as log:
-            log.seek(position or 0)
-            data = log.read(1_000_000)
-        if self.poll(handle).state == "running":
-            data = data[: data.rfind(b"\n") + 1]
-        return Lines(data.decode(errors="replace").splitlines(), (position or 0) + len(data))
+    def poll(self, handle: Handle) -> Status:
+        process = self._process(handle["name"])
+        return Status(process.state, exit_code=process.exit_code)
 
-    def result(self, handle):
-        result = self._folder(handle["name"]) / "result.json"
-        return result.read_bytes() if result.exists() else None
+    def logs(self, handle: Handle, position: Any) -> Lines:
+        data, position = self._process(handle["name"]).output(position or 0)
+        return Lines(data.decode("utf-8", "replace").splitlines(), position)
 
-    def stop(self, handle):
-        subprocess.run(["pkill", "-TERM", "-s", handle["id"]], check=False)
+    def result(self, handle: Handle) -> bytes | None:
+        file = self._folder(handle["name"]) / "result.json"
+        return file.read_bytes() if file.exists() else None
 
-    def clean(self, handle):
+    # Ending it.
+
+    def stop(self, handle: Handle) -> None:
+        self._process(handle["name"]).stop(self.grace)
+
+    def clean(self, handle: Handle) -> None:
         shutil.rmtree(self._folder(handle["name"]), ignore_errors=True)
 
-    def check(self):
-        if not os.access(self.settings.folder, os.W_OK):
-            raise OSError(f"{self.settings.folder} is not writable")
-        return f"folder {self.settings.folder}"
+    # For `stagecoach backends --check`.
 
-    def _folder(self, name):
+    def check(self) -> str:
+        folder = self.settings.folder
+        if not os.access(folder, os.W_OK):
+            raise OSError(f"the folder {folder} is not there, or not writable")
+        return f"the folder {folder} is writable"
+
+    # The place itself.
+
+    def _folder(self, name: str) -> Path:
         return self.settings.folder.resolve() / name
+
+    def _process(self, name: str) -> Detached:
+        return Detached(str(self._folder(name)))
+
+    def _command(self, name: str) -> list[str]:
+        folder = self._folder(name)
+        files = [str(folder / file) for file in ("stagecoach.pyz", "unit.json", "result.json")]
+        return ["nice", "-n", str(self.settings.niceness), sys.executable, *files]

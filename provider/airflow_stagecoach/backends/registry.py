@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from importlib.metadata import EntryPoint
 
     from airflow_stagecoach.backends.base import Backend
@@ -50,17 +50,17 @@ class Installed(NamedTuple):
         module_name, _, class_name = self.path.partition(":")
         try:
             found = getattr(import_module(module_name), class_name)
-        except Exception as error:
-            raise BackendError(
-                f"backend {self.name!r} of {self.distribution} {self.version} is broken: "
-                f"importing {self.path} gives {type(error).__name__}: {error}"
-            ) from error
+        except (Exception, SystemExit) as error:
+            raise self._broken(f"importing {self.path} gives {type(error).__name__}: {error}") from error
         if not (isinstance(found, type) and issubclass(found, Backend)):
-            raise BackendError(
-                f"backend {self.name!r} of {self.distribution} {self.version} is broken: {self.path} "
-                "is no subclass of airflow_stagecoach.backends.Backend"
-            )
+            raise self._broken(f"{self.path} is no subclass of airflow_stagecoach.backends.Backend")
+        missing = sorted(getattr(found, "__abstractmethods__", ()))
+        if missing:
+            raise self._broken(f"{self.path} lacks {', '.join(missing)}")
         return found
+
+    def _broken(self, why: str) -> BackendError:
+        return BackendError(f"backend {self.name!r} of {self.distribution} {self.version} is broken: {why}")
 
 
 def canonical(type_: str) -> str:
@@ -76,12 +76,32 @@ def installed() -> list[Installed]:
     return ours + sorted(
         Installed(
             canonical(entry.name),
-            entry.dist.name if entry.dist else "an unknown package",
-            entry.dist.version if entry.dist else "?",
-            entry.value,
+            (entry.dist.name if entry.dist else None) or "an unknown package",
+            (entry.dist.version if entry.dist else None) or "?",
+            entry.value.partition("[")[0].strip(),  # extras mean nothing here
         )
         for entry in _entry_points()
     )
+
+
+def conflict(one: Installed, others: Iterable[Installed]) -> str | None:
+    """Why a registered backend cannot be had by its type.
+
+    :param others: all that are registered, with ``one`` itself
+    :return: ``None`` when it can
+    """
+    if one.name in BUILT_IN:
+        if one.path == BUILT_IN[one.name]:
+            return None
+        return (
+            f"backend {one.name!r} of {one.distribution} {one.version} is not used: "
+            f"the type belongs to {_OURS}; register it under another name"
+        )
+    same = [other for other in others if other.name == one.name]
+    if len(same) < 2:
+        return None
+    packages = " and ".join(f"{other.distribution} {other.version}" for other in same)
+    return f"backend {one.name!r} is registered by {packages}; uninstall one of them"
 
 
 def types() -> list[str]:
@@ -104,9 +124,9 @@ def find(type_: str) -> type[Backend]:
     if not matching:
         known = ", ".join(dict.fromkeys(one.name for one in all_of_them))
         raise BackendError(f"no backend {type_!r} is installed here; there is: {known}")
-    if len(matching) > 1:
-        packages = " and ".join(f"{one.distribution} {one.version}" for one in matching)
-        raise BackendError(f"backend {type_!r} is registered by {packages}; uninstall one of them")
+    reason = conflict(matching[0], matching)
+    if reason is not None:
+        raise BackendError(reason)
     return matching[0].load()
 
 

@@ -14,7 +14,9 @@ COMMANDS = {
     "run": "run a document here and now, without a scheduler",
     "runs": "show runs: what each job, leg and stage did, and why",
     "status": "tell whether Airflow and everything that documents need is up",
+    "backends": "list where jobs may run, and reach out to each place",
     "pools": "list the pools that documents use, and make those that are missing",
+    "runner": "run jobs of runs-on: self-hosted on this machine: serve, status, drain",
     "demo": "start a real Airflow on this machine with a folder of documents",
 }
 

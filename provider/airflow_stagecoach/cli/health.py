@@ -204,17 +204,11 @@ def _read_import_errors(session: Session) -> list[dict[str, Any]]:
 
 
 def read_backends() -> dict[str, dict[str, Any]]:
-    """For each installed backend whether it can be used from here, and why not."""
-    from airflow_stagecoach.backends.registry import BackendError, installed
+    """For each installed backend whether documents can use it, and why not. No place is reached out to."""
+    from airflow_stagecoach.backends.listing import list_backends
 
     found: dict[str, dict[str, Any]] = {}
-    for backend in installed():
-        message: str | None = None
-        try:
-            backend.load()
-        except BackendError as error:
-            message = str(error)
-        if backend.name in found:
-            message = f"two packages register it, {backend.distribution} is one of them"
-        found[backend.name] = {"ok": message is None, "message": message}
+    for one in list_backends():
+        # Ours come first: whoever tries to take over a type of ours harms nobody.
+        found.setdefault(one["type"], {"ok": one["error"] is None, "message": one["error"]})
     return found

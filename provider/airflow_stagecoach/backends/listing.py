@@ -1,0 +1,181 @@
+"""The installed backends, for people: what each is, which settings it has, whether its place answers."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from airflow_stagecoach.backends.registry import BackendError, Installed, conflict, installed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: A place that has not answered after so many seconds is not reachable.
+PATIENCE = 30.0
+
+
+class Setting(TypedDict):
+    """One key that may stand under ``with``."""
+
+    name: str
+    type: str  # in words
+    required: bool
+    default: Any  # as in a document; None when there is none
+    description: str
+
+
+class Listed(TypedDict):
+    """One registered backend. JSON-able.
+
+    ``error`` tells why no document can use it, ``reachable`` and ``message`` are there once it was checked.
+    """
+
+    type: str
+    distribution: str
+    version: str
+    path: str
+    error: str | None
+    capabilities: list[str]
+    settings: list[Setting]
+    reachable: bool | None
+    message: str | None
+
+
+def list_backends(names: Sequence[str] = ()) -> list[Listed]:
+    """Every registered backend, ours first; a broken one with its error.
+
+    :param names: canonical types; all if empty
+    """
+    everything = installed()
+    return [_listed(one, everything) for one in everything if not names or one.name in names]
+
+
+def check_backends(listed: Sequence[Listed], settings: Mapping[str, Any]) -> None:
+    """Reach out to each backend that is usable, side by side; fills in ``reachable`` and ``message``.
+
+    :param settings: as under ``with``; each backend is given those that it has
+    """
+    threads = []
+    for one in listed:
+        one["reachable"], one["message"] = False, one["error"]
+        if one["error"] is None:
+            one["message"] = f"has not answered for {PATIENCE:.0f} s"
+            thread = threading.Thread(target=_check, args=(one, settings), daemon=True)
+            thread.start()
+            threads.append(thread)
+    for thread in threads:
+        thread.join(PATIENCE)
+
+
+def settings_of(backend: type[Any]) -> list[Setting]:
+    """The settings of a backend's class, in the order of its model."""
+    config = getattr(backend, "Config", None)
+    if config is None:
+        return []
+    schema = config.model_json_schema(by_alias=True)
+    return [
+        {
+            "name": name,
+            "type": in_words(one, schema.get("$defs", {})),
+            "required": name in schema.get("required", ()),
+            "default": one.get("default"),
+            "description": one.get("description", ""),
+        }
+        for name, one in schema["properties"].items()
+    ]
+
+
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "map",
+    "array": "list",
+    "null": "null",
+}
+
+
+def in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A JSON Schema in a few words; that a setting may be left out is not said."""
+    if "$ref" in schema:
+        keys = definitions.get(schema["$ref"].rpartition("/")[2], {}).get("properties", {})
+        return f"map of {', '.join(keys)}" if keys else "map"
+    if "const" in schema:
+        return str(schema["const"])
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    options = schema.get("anyOf") or schema.get("oneOf")
+    if options:
+        words = [in_words(option, definitions) for option in options]
+        return " or ".join(dict.fromkeys(word for word in words if word != "null"))
+    types = schema.get("type", ())
+    words = [_WORDS[name] for name in ([types] if isinstance(types, str) else types)]
+    return " or ".join(words) or "anything"
+
+
+def _listed(one: Installed, everything: Sequence[Installed]) -> Listed:
+    found: Listed = {
+        "type": one.name,
+        "distribution": one.distribution,
+        "version": one.version,
+        "path": one.path,
+        "error": conflict(one, everything),
+        "capabilities": [],
+        "settings": [],
+        "reachable": None,
+        "message": None,
+    }
+    if found["error"] is None:
+        try:
+            backend = one.load()
+            found["capabilities"] = sorted(getattr(backend, "capabilities", ()))
+            found["settings"] = settings_of(backend)
+        except BackendError as error:
+            found["error"] = str(error)
+        except Exception as error:
+            found["error"] = (
+                f"backend {one.name!r} of {one.distribution} {one.version} is broken: "
+                f"its settings cannot be read: {type(error).__name__}: {error}"
+            )
+    return found
+
+
+def _check(listed: Listed, settings: Mapping[str, Any]) -> None:
+    from airflow_stagecoach.backends.remote import RemoteBackend
+
+    backend = Installed(listed["type"], listed["distribution"], listed["version"], listed["path"]).load()
+    if not issubclass(backend, RemoteBackend):
+        listed["reachable"], listed["message"] = True, "runs on this machine"
+        return
+    names = {setting["name"] for setting in listed["settings"]}
+    given = {name: value for name, value in settings.items() if name in names}
+    missing = [one["name"] for one in listed["settings"] if one["required"] and one["name"] not in given]
+    try:
+        made = _with_gaps(backend, missing)(given)
+    except Exception as error:
+        listed["message"] = str(error)
+        return
+    try:
+        listed["message"], listed["reachable"] = made.check(), True
+    except Exception as error:
+        message = made.explain(error)["message"] or type(error).__name__
+        listed["message"] = message + (f" (not given: {', '.join(missing)})" if missing else "")
+
+
+def _with_gaps(backend: type[Any], missing: Sequence[str]) -> type[Any]:
+    """The backend, with settings that are required for work and ``None`` for a check.
+
+    :param missing: names of settings as documents spell them
+    """
+    if not missing:
+        return backend
+    from pydantic import Field, create_model
+
+    fields: dict[str, Any] = {
+        name: (Any, Field(None, alias=field.alias))
+        for name, field in backend.Config.model_fields.items()
+        if (field.alias or name) in missing
+    }
+    config = create_model(backend.Config.__name__, __base__=backend.Config, **fields)
+    return type(backend.__name__, (backend,), {"Config": config})
