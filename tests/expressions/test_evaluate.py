@@ -223,6 +223,32 @@ def test_lazy_maps_are_only_asked_for_what_is_named() -> None:
     assert value("secrets.C?", contexts) is None
 
 
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        (
+            "conn.db.host",
+            "Airflow has no connection 'db': make it under Admin, Connections, or write conn.db? where it may be missing",
+        ),
+        (
+            "vars.V",
+            "Airflow has no variable 'V': make it under Admin, Variables, or write vars.V? where it may be missing",
+        ),
+        (
+            "secrets.V",
+            "Airflow has no variable 'V': make it under Admin, Variables, or write secrets.V? where it may be missing",
+        ),
+        ("conn.shop.hots", "did you mean 'host'?"),
+        ("params.V", None),
+    ],
+)
+def test_what_the_site_lacks(source: str, hint: str | None) -> None:
+    contexts = {"conn": {"shop": {"host": "h"}}, "vars": {}, "secrets": {}, "params": {}}
+    with pytest.raises(ExpressionError) as caught:
+        value(source, contexts)
+    assert caught.value.hint == hint
+
+
 def test_errors_of_lazy_maps_pass_and_get_a_place() -> None:
     class Omitted(dict[str, Any]):
         def __getitem__(self, key: str) -> Any:

@@ -202,6 +202,7 @@ class TestInAStage:
         with capture_logs() as lines:
             _log.logger_of(operator, {"level": "debug"}).debug("quiet")
         assert [line["event"] for line in lines] == ["quiet"]
+        assert lines[0]["logger"] == f"{__name__}.Operator"
 
     def test_json_and_a_file(self, tmp_path: Path) -> None:
         logging = {"format": "json", "file": {"path": str(tmp_path)}}

@@ -19,7 +19,7 @@ from airflow_stagecoach.document.naming import stage_ids
 from airflow_stagecoach.document.nested_stages import CaseStage, ForEachStage, ParallelStage, UntilStage
 from airflow_stagecoach.document.planner import calls_status
 from airflow_stagecoach.document.problems import Problem
-from airflow_stagecoach.document.python_code import syntax_fault
+from airflow_stagecoach.document.python_code import shell_hint, syntax_fault
 from airflow_stagecoach.document.scopes import Scopes, joined, within, without_secrets, without_status
 from airflow_stagecoach.document.simple_stages import (
     ApprovalStage,
@@ -280,7 +280,7 @@ class _Check:
         if isinstance(stage, PyStage) and not (isinstance(stage, VirtualPyStage) and stage.version):
             bad = syntax_fault(stage.run)
             if bad is not None:
-                self.add("bad-python", bad[0], (*path, "run"), span=bad[1])
+                self.add("bad-python", bad[0], (*path, "run"), shell_hint(stage.run), span=bad[1])
         if isinstance(stage, TriggerStage) and stage.trigger in (self.workflow.dag_id, self.workflow.name):
             message = f"workflow '{stage.trigger}' triggers itself, without end"
             self.add("triggers-itself", message, (*path, "trigger"), "trigger another workflow")

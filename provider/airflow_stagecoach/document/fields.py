@@ -155,6 +155,25 @@ def or_expression(validate: Callable[[Any], Any], what: str) -> Callable[[Any], 
     return check
 
 
+#: A number and a unit of time in words: ``10 minutes``, ``1.5 hrs``.
+_IN_WORDS = re.compile(
+    r"(\d{1,9}(?:\.\d{1,9})?)\s*(w|weeks?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)"
+    r"(?![a-z])\s*,?\s*(?:and\s+)?"
+)
+
+
+def _short_duration(text: str) -> str | None:
+    """The hint for a duration in words: ``2 hours and 5 minutes`` -> ``write 2h5m``."""
+    rest, short = text.strip().lower(), ""
+    while rest:
+        match = _IN_WORDS.match(rest)
+        if match is None:
+            return None
+        short += match[1] + match[2][0]
+        rest = rest[match.end() :]
+    return f"write {short}" if short else None
+
+
 def duration_value(value: Any) -> float:
     """Seconds of a duration."""
     if has_expression(value):
@@ -165,6 +184,8 @@ def duration_value(value: Any) -> float:
         hint = None
         if isinstance(value, str) and re.fullmatch(r"\d+:\d+(:\d+)?", value.strip()):
             hint = "write 1h30m for an hour and a half"
+        elif isinstance(value, str):
+            hint = _short_duration(value)
         raise fault("bad-duration", f"{error}, found {found(value)}", hint) from None
 
 

@@ -9,6 +9,19 @@ _EXPRESSION = re.compile(r"(?<!\$)\$\{\{(?:'(?:[^'\n]|'')*'|\"[^\"\n]*\"|[^'\"])
 _PLACEHOLDER = "_"
 
 
+#: Words that begin a line of a shell script and no statement of Python.
+_SHELL = re.compile(
+    r"(?:echo|cd|set|export|source|mkdir|rm|cp|mv|ls|cat|curl|wget|git|make|npm|yarn|pip|uv|pytest|tox|docker"
+    r"|kubectl|aws|gcloud|dbt|airflow|sudo|bash|sh|python3?|\./\S+)[ \t]+\S|\./\S+\s*$"
+)
+
+
+def shell_hint(source: str) -> str | None:
+    """What to write instead, where code that is not Python looks like a shell script."""
+    looks_so = any(_SHELL.match(line.strip()) for line in source.splitlines())
+    return "`run` is Python; a shell script is written bash: ..." if looks_so else None
+
+
 def syntax_fault(source: str) -> tuple[str, tuple[int, int]] | None:
     """The first syntax error of Python code with expressions: its message and its offsets in ``source``.
 

@@ -80,6 +80,9 @@ def _refuse_bad_words(text: str) -> None:
     """A word without a dot is a category or the name of a class: categories are all small letters."""
     if not _EXCEPTION.fullmatch(text):
         hint = f"write message:/{text}/" if re.fullmatch(r"[\w ]{3,60}", text) and " " in text else None
+        numbered = re.fullmatch(r"(exit|http)(?:[ _-]?(?:code|status))?[ =_-]+(\d{1,3})", text.lower())
+        if numbered:
+            hint = f"write {numbered[1]}:{numbered[2]}"
         raise fault("wrong-type", f"expected {EXPECTED}, found {found(text)}", hint)
     if "." in text or (text != text.lower() and (text.lower() not in CATEGORIES or text == "Timeout")):
         return
@@ -88,8 +91,9 @@ def _refuse_bad_words(text: str) -> None:
     if text.lower() in ("any", "all", "always"):
         hint = "remove it: without `on` every failure is retried that a retry can heal"
     if hint is None:
+        known = text if text in ("gaierror", "herror") else "gaierror"
         hint = (
-            f"the categories are {', '.join(CATEGORIES)}; write an exception with its module: socket.{text}"
+            f"the categories are {', '.join(CATEGORIES)}; write an exception with its module: socket.{known}"
         )
     raise fault("bad-word", f"'{text[:60]}' is neither a category nor an exception", hint)
 

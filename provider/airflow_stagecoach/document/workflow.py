@@ -116,6 +116,7 @@ class Workflow(Model):
         "max-runs": "write max-active-runs",
         "max-tasks": "write max-active-tasks",
         "max-parallel": "write max-active-tasks, or strategy: {max-parallel: ...} on a job",
+        "on-conflict": "write concurrency: {group: ..., on-conflict: ...}",
         "cancel-in-progress": "write concurrency: {group: ..., on-conflict: cancel-running}",
         "sla": "write deadline",
         "deadline-alert": "write deadline",
@@ -125,7 +126,10 @@ class Workflow(Model):
         "runs-on": "`runs-on` belongs to a job",
         "strategy": "`strategy` belongs to a job",
         "retry": "write defaults: {retry: ...}",
-        "retries": "write defaults: {retry: ...}",
+        **dict.fromkeys(
+            ("retries", "max-retry", "max-retries", "retry-delay"),
+            "write defaults: {retry: {max: 3, delay: 30s}}",
+        ),
         "outputs": "`outputs` belongs to a job",
         "permissions": "Airflow decides who may do what",
     }

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: What a Python process of the engine needs before the stage's own code begins, in bytes.
 _LEAST = 24 * 1024 * 1024
 
+#: Advice for who is refused, and not for who has followed it.
+_BEST_EFFORT = "set `enforce: best-effort`, "
 _PLACES = "or let the job run where it can be (`runs-on`)"
 
 
@@ -76,7 +78,7 @@ def prepare(resources: Mapping[str, Any]) -> Limits:
         raise StageError("\n".join(problems), type="ResourcesUnavailable")
     if group is not None:
         memory = cores = None
-    return Limits(group, memory, cores, problems)
+    return Limits(group, memory, cores, [problem.replace(_BEST_EFFORT, "") for problem in problems])
 
 
 def _too_much(resources: Mapping[str, Any]) -> List[str]:
@@ -117,12 +119,13 @@ def _by_affinity(cpu: float) -> tuple[int | None, List[str]]:
         return whole, []
     return whole, [
         f"resources: cpu: {cpu:g} cores cannot be enforced here, only whole ones; write {whole}, "
-        "set `enforce: best-effort`, " + _PLACES
+        + _BEST_EFFORT
+        + _PLACES
     ]
 
 
 def _left_out() -> str:
-    return "leave it out, set `enforce: best-effort`, " + _PLACES
+    return "leave it out, " + _BEST_EFFORT + _PLACES
 
 
 def _cores() -> Set[int]:

@@ -105,7 +105,7 @@ def _by_rule(
         return Decision(False, 0.0, f"{name} says fail", position)
     most = rule.get("max")
     if most is not None and used.get(position, 0) >= most:
-        return Decision(False, 0.0, f"{name} gave its {most} retries", position)
+        return Decision(False, 0.0, f"{name} gave its {most} {'retry' if most == 1 else 'retries'}", position)
     if "delay" in rule:
         retry = {"delay": rule["delay"], **{key: retry[key] for key in ("max_delay",) if key in retry}}
     return Decision(True, delay_before(retry, number, rng, error), name, position)

@@ -6,6 +6,7 @@ from typing import Any, Callable, Mapping, NoReturn
 
 from airflow_stagecoach.expressions._errors import ExpressionError
 from airflow_stagecoach.expressions._explain import (
+    explain_missing,
     explain_order,
     explain_unknown_filter,
     explain_unknown_function,
@@ -200,7 +201,7 @@ class Evaluation:
                     "{} {}".format(subject, missing.predicate),
                     self.source,
                     (step.start, step.end),
-                    missing.hint,
+                    explain_missing(subject, step) or missing.hint,
                 ) from None
             except ExpressionError as error:
                 raise error.at(self.source, step.start, step.end) from None

@@ -8,10 +8,18 @@ from airflow_stagecoach.expressions._errors import did_you_mean, nearest
 from airflow_stagecoach.expressions._filters import FILTERS, find_registered, registered_filters
 from airflow_stagecoach.expressions._foreign import explain_date_filter, explain_foreign_name
 from airflow_stagecoach.expressions._functions import FUNCTIONS, find_function
+from airflow_stagecoach.expressions._nodes import Field, Step
 from airflow_stagecoach.expressions._scope import Kind
 
 #: Longest piece of a document that a hint repeats, in characters.
 _LONGEST_EXAMPLE = 40
+
+#: Contexts that the site fills, and where in Airflow.
+_OF_THE_SITE = {
+    "vars": ("variable", "Admin, Variables"),
+    "secrets": ("variable", "Admin, Variables"),
+    "conn": ("connection", "Admin, Connections"),
+}
 
 
 def explain_unknown_name(name: str, known: Iterable[str], source: str) -> tuple[str, str | None]:
@@ -35,6 +43,19 @@ def explain_unknown_name(name: str, known: Iterable[str], source: str) -> tuple[
         return message, "did you mean '{}'?".format(close)
     quoted = "a text stands in quotes: '{}'".format(name)
     return message, "; ".join([quoted, *filter(None, [did_you_mean(name, names)])])
+
+
+def explain_missing(subject: str, step: Step) -> str | None:
+    """Give the hint for a name that a context does not have, where the site has to give it.
+
+    ``subject`` is what stands before the step, as written: ``conn``.
+    """
+    if subject not in _OF_THE_SITE or not isinstance(step, Field):
+        return None
+    what, where = _OF_THE_SITE[subject]
+    return "Airflow has no {} '{}': make it under {}, or write {}.{}? where it may be missing".format(
+        what, step.name, where, subject, step.name
+    )
 
 
 def explain_unknown_function(name: str) -> tuple[str, str | None]:

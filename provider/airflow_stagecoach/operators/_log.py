@@ -186,7 +186,9 @@ def logger_of(operator: Any, plan: LoggingPlan) -> Any:
         return operator.log
     from airflow.sdk.log import logger_at_level
 
-    return logger_at_level(f"{type(operator).__module__}.{type(operator).__qualname__}", LEVELS[level])
+    name = f"{type(operator).__module__}.{type(operator).__qualname__}"
+    # Bound as well: Airflow 3.3 and 3.4 keep the first letter of the name alone.
+    return logger_at_level(name, LEVELS[level]).bind(logger=name)
 
 
 def environment(plan: Mapping[str, Any]) -> dict[str, str]:

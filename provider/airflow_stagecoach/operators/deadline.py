@@ -20,7 +20,8 @@ async def log_missed(seconds: float, context: Mapping[str, Any] | None = None, *
     """
     run = (context or {}).get("dag_run") or {}
     text = (
-        f"Run {run.get('dag_run_id')} of {run.get('dag_id')} did not end within its deadline of {seconds:g} s"
+        f"Run {run.get('dag_run_id')} of {run.get('dag_id')} "
+        f"did not succeed within its deadline of {seconds:g} s"
     )
     log.warning("%s", text)
     return text
