@@ -198,7 +198,8 @@ def test_waiting_costs_no_cpu_and_who_never_started_has_used_nothing() -> None:
     "stage",
     [
         python("held = bytearray(200 * 1024 * 1024)\ndel held"),
-        bash('python3 -c "x = bytearray(200 * 1024 * 1024)"'),
+        # As large as the process of the tests may be, it is told from that by looking while it lives.
+        bash('python3 -c "import time; x = bytearray(200 * 1024 * 1024); time.sleep(0.8)"'),
         bash('python3 -c "import time; x = bytearray(200 * 1024 * 1024); time.sleep(0.8)" & wait'),
     ],
     ids=["python", "bash", "background"],
