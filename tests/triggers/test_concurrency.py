@@ -274,7 +274,7 @@ class TestLease:
     def test_it_stays_as_long_as_the_work(self, airflow: Airflow, state: str | None) -> None:
         airflow.states = {"__release__": state}
         trigger = with_run(LeaseTrigger("__release__", poll_interval=0.01), "a")
-        with pytest.raises(asyncio.TimeoutError):  # noqa: UP041  # they differ on Python 3.10
+        with pytest.raises(asyncio.TimeoutError):  # another one than TimeoutError on Python 3.10
             event_of(trigger, 0.1)
 
     def test_it_tells_who_cancels(self, airflow: Airflow) -> None:

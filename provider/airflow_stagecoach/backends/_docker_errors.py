@@ -76,9 +76,11 @@ def _found(error: Exception, host: str, image: str) -> BackendFailure | None:
             "pip install 'airflow-provider-stagecoach[docker]'"
         )
         return BackendFailure(message, category="configuration", reason="provider-missing")
-    from docker.errors import APIError, DockerException, TLSParameterError
-    from requests.exceptions import RequestException
-
+    try:
+        from docker.errors import APIError, DockerException, TLSParameterError
+        from requests.exceptions import RequestException
+    except ImportError:
+        return None  # It cannot be an error of what is not there.
     if isinstance(error, APIError):
         return _refused(error.status_code or 0, str(error.explanation or error), image)
     if isinstance(error, TLSParameterError):

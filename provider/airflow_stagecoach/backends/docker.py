@@ -106,7 +106,8 @@ class DockerBackend(RemoteBackend):
                 verify=tls.verify,
             )
         hook = DockerHook(docker_conn_id=self.settings.conn, base_url=self._host, version="auto", tls=config)
-        return hook.api_client
+        client: APIClient = hook.api_client
+        return client
 
     @property
     def _host(self) -> str:
