@@ -131,7 +131,7 @@ def test_a_unit_from_files(tmp_path: Path, app: str, interpreter: str) -> None:
     branches = stages["s4"]["outputs"]["parallel"]
     assert branches["p"]["stages"]["f"]["outputs"]["foreach"]["2"]["stages"]["q"]["outputs"] == {"q": 3}
     assert "printed" in done.stdout
-    assert 'File "<stage s5>", line 4, in <module>\n' in done.stdout.replace("ERROR ", "")
+    assert 'File "<stage s5>", line 4, in <module>\n' in done.stdout.replace("::error::", "")
     assert stages["s5"]["metrics"] == {"rows": 3.5}
     assert (stages["s5"]["error"]["category"], stages["s1"]["cpu_seconds"] >= 0) == ("component", True)
     assert result["peak_memory"] > 0

@@ -19,6 +19,7 @@ from airflow_stagecoach.backends.shipment import ShipmentError
 from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed
 from airflow_stagecoach.engine.classification import classified
 from airflow_stagecoach.engine.failures import error_of
+from airflow_stagecoach.engine.log_levels import unmarked
 from airflow_stagecoach.engine.transport import load
 
 if TYPE_CHECKING:
@@ -305,7 +306,7 @@ class RemoteBackend(Backend):
         while True:
             found = self.logs(handle, position)
             for line in found.lines:
-                hooks.log(line)
+                hooks.log(*unmarked(line))
             if not found.lines or found.position == position:
                 return found.position
             position = found.position

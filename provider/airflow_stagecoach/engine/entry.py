@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 from airflow_stagecoach.engine.hooks import Hooks
+from airflow_stagecoach.engine.log_levels import marked
 from airflow_stagecoach.engine.transport import dump, load
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ SUCCESS, FAILED, UNUSABLE, CANCELLED = 0, 1, 2, 143
 def main(arguments: Sequence[str]) -> int:
     """Run a unit from a file and write its result to a file.
 
-    The log goes to standard output; to standard error when the result itself
+    The log goes to standard output, with marks of levels; to standard error when the result itself
     goes to standard output. SIGTERM and SIGINT cancel: the result is written then too.
 
     :param arguments: paths of the unit and of the result; ``-`` is standard input or output
@@ -63,7 +64,8 @@ def _run(unit: Dict[str, Any]) -> Dict[str, Any]:
     from airflow_stagecoach.engine.runner import Runner
 
     contexts = unit.get("contexts") or {}
-    hooks, hider = None, None
+    hooks: Hooks = _MarkingHooks()
+    hider = None
     if contexts.get("secrets") or contexts.get("conn"):
         from airflow_stagecoach.engine.secrets import Hider
 
@@ -84,7 +86,14 @@ def _run(unit: Dict[str, Any]) -> Dict[str, Any]:
     return result
 
 
-class _HidingHooks(Hooks):
+class _MarkingHooks(Hooks):
+    """Prints lines with their level: whoever reads them writes a log of its own."""
+
+    def log(self, text: str, level: str = "info") -> None:
+        super().log(marked(text, level))
+
+
+class _HidingHooks(_MarkingHooks):
     """Prints lines without secret values."""
 
     def __init__(self, hider: Hider) -> None:
