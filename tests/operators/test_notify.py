@@ -294,8 +294,19 @@ class TestARun:
         (callback,) = deadline_callbacks(plan)
         context = {
             "dag_run": {"dag_id": "wf", "dag_run_id": "r1", "conf": {}},
-            "deadline": {"deadline_time": "t"},
+            "deadline": {"id": "d1", "deadline_time": "2026-01-31 04:00:00+00:00"},
         }
         asyncio.run(deadline_missed(**callback.kwargs, context=context))
         (body,) = receiver.bodies
-        assert (body["event"], body["run_id"], body["deadline"]) == ("deadline", "r1", {"deadline_time": "t"})
+        assert (body["event"], body["run_id"]) == ("deadline", "r1")
+        assert body["deadline"] == {"id": "d1", "deadline_time": "2026-01-31T04:00:00+00:00"}
+
+    def test_a_cleared_run_ends_once_more(self, receiver: Receiver) -> None:
+        (callback,) = dag_callbacks(workflow(job("a"), notify=told(receiver.url, "failure")))[
+            "on_failure_callback"
+        ]
+        for cleared in (0, 0, 1):
+            dag_run = SimpleNamespace(dag_id="wf", run_id="r1", clear_number=cleared, conf={})
+            callback({"dag": DAG("wf", schedule=None), "run_id": "r1", "dag_run": dag_run})
+        first, again, other = (body["id"] for body in receiver.bodies)
+        assert first == again != other

@@ -84,13 +84,17 @@ def run_event(event: str, context: Mapping[str, Any]) -> dict[str, Any]:
         dag = context.get("dag")
         dag_id = getattr(dag_run, "dag_id", None) or getattr(dag, "dag_id", None)
         run_id = context.get("run_id") or getattr(dag_run, "run_id", None)
+    deadline = context.get("deadline")
+    # A run that was cleared ends once more: that is another event.
+    again = deadline.get("id") if deadline else getattr(dag_run, "clear_number", None)
     told = {
-        **_head(event, str(dag_id), str(run_id)),
+        **_head(event, str(dag_id), str(run_id), *([again] if again else [])),
         "reason": context.get("reason"),
         "log_url": _run_url(dag_id, run_id),
     }
-    if "deadline" in context:
-        told["deadline"] = context["deadline"]
+    if deadline:
+        # Airflow writes it with a space.
+        told["deadline"] = {**deadline, "deadline_time": str(deadline.get("deadline_time")).replace(" ", "T")}
     return told
 
 

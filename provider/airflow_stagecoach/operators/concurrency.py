@@ -121,7 +121,8 @@ class LeaseOperator(BaseOperator):
         message = cancellation(by)
         context["ti"].xcom_push(key="error", value=report(message, CANCELLED))
         skipped = self._skip_others(context)
-        self.log.info("%d tasks were skipped", skipped)
+        if skipped:
+            self.log.info("Skipped %d %s that waited", skipped, "task" if skipped == 1 else "tasks")
         raise AirflowFailException(message)
 
     def _skip_others(self, context: Context) -> int:
