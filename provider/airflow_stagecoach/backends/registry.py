@@ -25,6 +25,7 @@ _OURS = "airflow-provider-stagecoach"
 BUILT_IN = {
     "docker": "airflow_stagecoach.backends.docker:DockerBackend",
     "local": "airflow_stagecoach.backends.local:LocalBackend",
+    "self-hosted": "airflow_stagecoach.backends.self_hosted:SelfHostedBackend",
 }
 
 

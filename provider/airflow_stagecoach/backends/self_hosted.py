@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from airflow_stagecoach.backends.remote import LONGEST_RESULT, RemoteBackend
+from airflow_stagecoach.backends.remote import LONGEST_RESULT, BackendFailure, RemoteBackend
 from airflow_stagecoach.backends.shipment import ShipmentError, pack_unit
 from airflow_stagecoach.backends.work import Handle, Lines, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import httpx
 
+    from airflow_stagecoach.backends.ownership import Leftover, Leg
     from airflow_stagecoach.backends.work import Work
     from airflow_stagecoach.engine import Hooks
-    from airflow_stagecoach.engine.contract import Result, Unit
+    from airflow_stagecoach.engine.contract import Error, Result, Unit
 
 #: A runner that is being started again is waited for, and one that is full, before a try fails; in seconds.
 PATIENCE, PATIENCE_WHEN_FULL = 15.0, 60.0
@@ -83,16 +84,30 @@ class SelfHostedConfig(BaseModel):
         return value
 
 
-class SelfHostedError(Exception):
+#: HTTP status of a refusal -> category, reason, what to do.
+_REFUSALS = {
+    401: ("configuration", "Unauthorized", "compare the token with the one that the runner was started with"),
+    404: ("configuration", "NotFound", "that is no runner"),
+    413: ("configuration", "TooLarge", "put large files where the runner is"),
+    422: ("configuration", "Refused", ""),
+    429: ("resource", "QueueFull", "start it with more --jobs or a longer --queue, or start another runner"),
+    503: ("system", "Draining", ""),
+}
+
+
+class SelfHostedError(BackendFailure):
     """A runner refuses something.
 
-    ``status_code`` and ``headers`` are those of its answer, where there was one.
+    ``retry_after`` is how many seconds later it may be asked again, if it says so.
     """
 
     def __init__(self, message: str, response: httpx.Response | None = None) -> None:
-        super().__init__(message)
-        self.status_code = None if response is None else response.status_code
-        self.headers = {} if response is None else dict(response.headers)
+        status = 422 if response is None else response.status_code
+        other = ("network" if status >= 500 else "configuration", f"http-{status}", "")
+        category, reason, hint = _REFUSALS.get(status, other)
+        super().__init__(f"{message}; {hint}" if hint else message, category=category, reason=reason)
+        pause = "" if response is None else response.headers.get("Retry-After", "")
+        self.retry_after = int(pause) if pause.isdigit() else None
 
 
 class SelfHostedBackend(RemoteBackend):
@@ -138,14 +153,32 @@ class SelfHostedBackend(RemoteBackend):
                 response = self.client.request(method, path, **request)
                 break
             except httpx.TransportError as error:
-                hopeless = "CERTIFICATE" in str(error) or self._stopped.is_set()
+                hopeless = _is_untrusted(error) or self._stopped.is_set()
                 if hopeless or time.monotonic() >= until:
                     raise
                 self._stopped.wait(0.5)
         if response.is_success or response.status_code == 404:
             return response
-        url = f"{self.client.base_url}".rstrip("/")
-        raise SelfHostedError(f"{url} answers {response.status_code}: {_detail(response)}", response)
+        raise SelfHostedError(f"{self._url} answers {response.status_code}: {_detail(response)}", response)
+
+    @property
+    def _url(self) -> str:
+        return str(self.client.base_url).rstrip("/")
+
+    def explain(self, error: Exception) -> Error:
+        import httpx
+
+        if not isinstance(error, httpx.TransportError):
+            return super().explain(error)
+        found = super().explain(error)
+        if _is_untrusted(error):
+            found["category"], found["reason"] = "configuration", "certificate"
+            found["message"] = (
+                f"{self._url} has a certificate that is not trusted: {error}; name it in verify"
+            )
+        else:
+            found["message"] = f"no runner answers at {self._url}: {error or type(error).__name__}"
+        return found
 
     # -- the contract -----------------------------------------------------------------------
 
@@ -166,15 +199,16 @@ class SelfHostedBackend(RemoteBackend):
         }
 
     def start(self, work: Work) -> Handle:
-        # The runner has no container around the stages: their engine keeps to `resources` itself.
-        unit: Unit = {**work.unit, "enforce_resources": True}
-        archive = pack_unit(unit, ship=self.settings.ship)
+        archive = pack_unit(work.unit, ship=self.settings.ship)
         if len(archive) > LARGEST:
             raise ShipmentError(
                 f"the stage and its files take {len(archive) / 1e6:.0f} MB, more than the "
                 f"{LARGEST / 1e6:.0f} MB that a runner takes; put them where the runner is"
             )
-        header = json.dumps({"key": work.key, "labels": self.settings.labels})
+        leg: Leg | None = work.unit.get("leg")  # type: ignore[assignment]  # operators add it for us
+        header = json.dumps(
+            {"key": work.key, "labels": self.settings.labels, "owner": work.identity, "leg": leg}
+        )
         until = time.monotonic() + PATIENCE_WHEN_FULL
         while not self._stopped.is_set():
             try:
@@ -187,10 +221,10 @@ class SelfHostedBackend(RemoteBackend):
                 )
                 break
             except SelfHostedError as error:
-                pause = error.headers.get("retry-after", "")
-                if not pause.isdigit() or time.monotonic() + int(pause) > until:
+                pause = error.retry_after
+                if pause is None or time.monotonic() + pause > until:
                     raise
-                self._stopped.wait(int(pause))
+                self._stopped.wait(pause)
         return _handle(work.name)
 
     def find(self, work: Work) -> Handle | None:
@@ -212,7 +246,9 @@ class SelfHostedBackend(RemoteBackend):
         state = _STATES[job["state"]]
         if state == "lost":
             return Status(state, message=f"{handle['name']} is lost: {job['message']}")
-        return Status(state, job["exit_code"], job["reason"], job["message"])
+        # Stopped by a person at the runner; who stops it through this object does not look any more.
+        reason = "terminated" if job["reason"] == "Stopped" else job["reason"]
+        return Status(state, job["exit_code"], reason, job["message"])
 
     def logs(self, handle: Handle, position: Any) -> Lines:
         response = self.call("GET", f"/jobs/{handle['name']}/log", params={"from": int(position or 0)})
@@ -244,6 +280,24 @@ class SelfHostedBackend(RemoteBackend):
 
     def clean(self, handle: Handle) -> None:
         self.call("DELETE", f"/jobs/{handle['name']}")
+
+    def clean_leg(self, key: str) -> None:
+        self.call("DELETE", f"/legs/{key}")
+
+    def leftovers(self) -> Iterator[Leftover]:
+        from airflow_stagecoach.backends.ownership import OWNER, Leftover, owner
+
+        for kind, path, name in (("job", "jobs", "name"), ("folder", "legs", "key")):
+            for found in self.call("GET", f"/{path}").json()[path]:
+                identity = owner({OWNER: json.dumps(found["owner"])})
+                if identity is not None and not found.get("keep"):
+                    yield Leftover(kind, found[name], found[name], identity, kind == "folder")
+
+    def discard(self, leftover: Leftover) -> None:
+        if leftover.shared:
+            self.clean_leg(leftover.id)
+        else:
+            self.clean(_handle(leftover.id))
 
     def reach(self) -> dict[str, Any]:
         return {name: value for name, value in self.config.items() if name in ("conn", "host", "verify")}
@@ -282,6 +336,10 @@ def _url(host: str, scheme: str, port: int | None) -> str:
     if not url.startswith(("https://", "http://")):
         raise SelfHostedError(f"a runner is reached by https or http, not {url.partition('://')[0]}")
     return url if port is None else f"{url}:{port}"
+
+
+def _is_untrusted(error: Exception) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def _handle(name: str) -> Handle:

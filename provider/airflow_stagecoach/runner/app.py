@@ -1,13 +1,15 @@
 """The HTTP face of a runner. Everything but ``/health`` wants the token.
 
 ======  ======================  ================================================================
-PUT     /jobs/NAME              take a job in: an archive, and ``Stagecoach-Job`` with key and labels
+PUT     /jobs/NAME              take a job in: an archive, and what it is in ``Stagecoach-Job``
 GET     /jobs?key=KEY           the jobs of a task, or all
 GET     /jobs/NAME              one job
 GET     /jobs/NAME/log?from=N   whole lines of output; ``Stagecoach-Position``: where the next begin
 GET     /jobs/NAME/result       the result document
 POST    /jobs/NAME/stop         ask it to end
 DELETE  /jobs/NAME              remove it, stopping it first
+GET     /legs                   the scratch folders that jobs share
+DELETE  /legs/KEY               remove one
 GET     /runner                 what this runner is and does
 POST    /drain                  take no new jobs, end when these are done
 GET     /health, /metrics       for whoever watches the runner
@@ -27,10 +29,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
 from airflow_stagecoach import __version__
-from airflow_stagecoach.runner.jobs import NAME, Refused
+from airflow_stagecoach.runner.jobs import KEY, NAME, Refused
 from airflow_stagecoach.runner.metrics import metrics
 from airflow_stagecoach.runner.shipment import BadShipment
-from airflow_stagecoach.runner.store import QUEUED, RUNNING
+from airflow_stagecoach.runner.store import QUEUED, RUNNING, Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from airflow_stagecoach.runner.jobs import Jobs
     from airflow_stagecoach.runner.store import Job
 
-#: Header of a new job: JSON with its ``key`` and ``labels``.
+#: Header of a new job: JSON with ``key``; ``labels``, ``owner`` and ``leg`` (``key``, ``keep``) if need be.
 JOB_HEADER = "Stagecoach-Job"
 
 #: Header of an answer with output: where the next lines begin, in bytes.
@@ -84,10 +86,9 @@ def make_app(jobs: Jobs) -> fastapi.FastAPI:
 
     @guarded.put("/jobs/{name}")
     async def put(name: str, request: fastapi.Request) -> Response:
-        _checked(name)
-        key, labels = _described(request.headers.get(JOB_HEADER, ""))
+        order = _order(_checked(name), request.headers.get(JOB_HEADER, ""))
         try:
-            there = await run_in_threadpool(jobs.admit, name, labels)
+            there = await run_in_threadpool(jobs.admit, order)
             if there is not None:
                 await _read(request, limit, None)
                 return JSONResponse(_shown(there))
@@ -95,7 +96,7 @@ def make_app(jobs: Jobs) -> fastapi.FastAPI:
             try:
                 with open(archive, "wb") as file:
                     await _read(request, limit, file.write)
-                job, new = await run_in_threadpool(jobs.accept, name, key, labels, archive)
+                job, new = await run_in_threadpool(jobs.accept, order, archive)
             finally:
                 os.unlink(archive)
         except Refused as error:
@@ -140,6 +141,22 @@ def make_app(jobs: Jobs) -> fastapi.FastAPI:
     def delete(name: str) -> Response:
         return Response(status_code=204 if jobs.delete(_checked(name)) else 202)
 
+    @guarded.get("/legs")
+    def legs() -> dict[str, Any]:
+        return {
+            "legs": [
+                {"key": leg.key, "owner": json.loads(leg.owner), "keep": bool(leg.keep)}
+                for leg in jobs.legs()
+            ]
+        }
+
+    @guarded.delete("/legs/{key}")
+    def delete_leg(key: str) -> Response:
+        if not KEY.fullmatch(key):
+            raise fastapi.HTTPException(422, "the key of a leg is small letters and digits")
+        jobs.delete_leg(key)
+        return Response(status_code=204)
+
     app.include_router(guarded)
     return app
 
@@ -170,20 +187,22 @@ def _checked(name: str) -> str:
     return name
 
 
-def _described(header: str) -> tuple[str, list[str]]:
-    """Key and labels of a new job."""
+def _order(name: str, header: str) -> Order:
+    """A new job from what its header says."""
     try:
-        described = json.loads(header)
-        key, labels = described["key"], described.get("labels") or []
-        if not (isinstance(key, str) and key and len(key) <= 256):
-            raise TypeError
-        if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
-            raise TypeError
+        said = json.loads(header)
+        key, labels, owner, leg = said["key"], said.get("labels", []), said.get("owner", {}), said.get("leg")
+        fits = isinstance(key, str) and 0 < len(key) <= 256 and isinstance(owner, dict)
+        fits = fits and isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        if not fits or (leg is not None and not KEY.fullmatch(leg["key"])):
+            raise ValueError
+        shared = None if leg is None else leg["key"]
+        keep = leg is not None and leg.get("keep") is True
     except (ValueError, TypeError, KeyError, AttributeError):
         raise fastapi.HTTPException(
             422, f'the header {JOB_HEADER} must hold JSON such as {{"key": "3f2a", "labels": ["gpu"]}}'
         ) from None
-    return key, labels
+    return Order(name, key, frozenset(labels), json.dumps(owner), shared, keep)
 
 
 async def _read(request: fastapi.Request, limit: int, write: Callable[[bytes], object] | None) -> None:
@@ -218,4 +237,5 @@ def _shown(job: Job) -> dict[str, Any]:
         "queued": job.queued,
         "started": job.started,
         "ended": job.ended,
+        "owner": json.loads(job.owner),
     }

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -22,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from airflow_stagecoach.backends.detached import Detached
 from airflow_stagecoach.runner.settings import RunnerError
-from airflow_stagecoach.runner.shipment import ENGINE, RESULT, UNIT, unpack
-from airflow_stagecoach.runner.store import ENDED, LOST, QUEUED, RUNNING, Job, Store
+from airflow_stagecoach.runner.shipment import RESULT, command, unpack
+from airflow_stagecoach.runner.store import ENDED, LOST, QUEUED, RUNNING, Job, Leg, Order, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +34,9 @@ log = logging.getLogger(__name__)
 
 #: Names of jobs, which become names of folders.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+#: Keys of legs, which become names of folders, too.
+KEY = re.compile(r"[a-z0-9]{1,64}")
 
 #: Reasons why the runner stopped a job. The classification of failures knows the second.
 STOPPED, TOO_LONG = "Stopped", "DeadlineExceeded"
@@ -65,8 +67,9 @@ class Jobs:
         #: Since this runner was started: what became of jobs, and how many were refused.
         self.counts = {"accepted": 0, "refused": 0, "ended": 0, "stopped": 0, "lost": 0}
         self._home = os.path.join(settings.folder, "jobs")
+        self._legs = os.path.join(settings.folder, "legs")
         self._incoming = os.path.join(settings.folder, "incoming")
-        for folder in (settings.folder, self._home):
+        for folder in (settings.folder, self._home, self._legs):
             os.makedirs(folder, mode=0o700, exist_ok=True)
         self._guard = _only_one(os.path.join(settings.folder, "lock"))
         shutil.rmtree(self._incoming, ignore_errors=True)
@@ -81,27 +84,26 @@ class Jobs:
 
     # -- what requests ask for --------------------------------------------------------------
 
-    def admit(self, name: str, labels: Iterable[str]) -> Job | None:
+    def admit(self, order: Order) -> Job | None:
         """Whether a job would be taken in.
 
-        :param labels: that it asks for
         :return: the job, when it was taken in before
         :raises Refused: it would not
         """
         with self._lock:
-            job = self._store.get(name)
+            job = self._store.get(order.name)
             if job is not None:
                 if job.deleted:
-                    raise Refused(409, f"{name} is being removed")
+                    raise Refused(409, f"{order.name} is being removed")
                 return job
             try:
-                self._refuse(labels)
+                self._refuse(order.labels)
             except Refused:
                 self.counts["refused"] += 1
                 raise
         return None
 
-    def accept(self, name: str, key: str, labels: Iterable[str], archive: str) -> tuple[Job, bool]:
+    def accept(self, order: Order, archive: str) -> tuple[Job, bool]:
         """Take a job in.
 
         :param archive: path of what came with it
@@ -109,18 +111,22 @@ class Jobs:
         :raises Refused: there is no room, or it asks for what this runner is not
         :raises BadShipment: see :func:`~airflow_stagecoach.runner.shipment.unpack`
         """
-        folder = self.folder(name)
+        folder = self.folder(order.name)
+        shared = None if order.leg is None else os.path.join(self._legs, order.leg)
         unpacked = tempfile.mkdtemp(dir=self._incoming)
         try:
-            unpack(archive, unpacked, folder)
+            unpack(archive, unpacked, folder, shared or os.path.join(folder, "work"))
             with self._lock:
-                known = self.admit(name, labels)
+                known = self.admit(order)
                 if known is not None:
                     return known, False
                 # What lies there belongs to nobody: it has no row.
                 shutil.rmtree(folder, ignore_errors=True)
+                if shared is not None:
+                    self._store.use_leg(order, time.time())
+                    os.makedirs(shared, mode=0o700, exist_ok=True)
                 os.rename(unpacked, folder)
-                job = self._store.add(name, key, time.time())
+                job = self._store.add(order, time.time())
                 self.counts["accepted"] += 1
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
@@ -150,9 +156,9 @@ class Jobs:
         return Detached(self.folder(name)).output(start)
 
     def result(self, job: Job) -> str | None:
-        """Path of the result; ``None`` when it has none, or was stopped before its end."""
+        """Path of the result; ``None`` when it has none, or ran too long: that is told, not what it left."""
         path = os.path.join(self.folder(job.name), RESULT)
-        return path if job.state == ENDED and job.reason is None and os.path.isfile(path) else None
+        return path if job.state == ENDED and job.reason != TOO_LONG and os.path.isfile(path) else None
 
     def stop(self, name: str) -> Job | None:
         """Ask a job to end, and kill it after the grace; one that waits ends at once."""
@@ -176,6 +182,16 @@ class Jobs:
             if job.over:
                 self._remove(job)
         return job.over
+
+    def legs(self) -> list[Leg]:
+        """The legs whose jobs share a folder here."""
+        return self._store.legs()
+
+    def delete_leg(self, key: str) -> None:
+        """Remove what the jobs of a leg share."""
+        assert KEY.fullmatch(key), "keys are checked where they come in"
+        shutil.rmtree(os.path.join(self._legs, key), ignore_errors=True)
+        self._store.remove_leg(key)
 
     def drain(self) -> None:
         """Take no new jobs from now on."""
@@ -236,10 +252,9 @@ class Jobs:
                 return
             self._store.change(job.name, state=RUNNING, started=time.time())
         folder = self.folder(job.name)
-        command = [sys.executable, *(os.path.join(folder, name) for name in (ENGINE, UNIT, RESULT))]
         try:
-            pid = Detached(folder).start(command)
-        except (OSError, RuntimeError) as error:
+            pid = Detached(folder).start(command(folder))
+        except (OSError, RuntimeError, ValueError) as error:
             self._end(job, LOST, message=f"the runner could not start it: {error}")
         else:
             log.info("%s started, process %s", job.name, pid)
@@ -286,6 +301,10 @@ class Jobs:
             if (job.ended or 0) < old:
                 log.info("%s is removed: nobody took its result", job.name)
                 self._remove(job)
+        in_use = {job.leg for job in self._store.in_state(QUEUED, RUNNING)}
+        for leg in self._store.legs():
+            if leg.used < old and not leg.keep and leg.key not in in_use:
+                self.delete_leg(leg.key)
 
     def _remove(self, job: Job) -> None:
         # The row goes last: a folder without one is taken for rubbish, a row without a folder for a lost job.
@@ -316,8 +335,10 @@ class Jobs:
                 self._store.change(job.name, state=QUEUED, started=None)
             elif job.state == RUNNING:
                 log.info("%s runs since before this start: watching it", job.name)
-        for name in set(os.listdir(self._home)) - names:
-            shutil.rmtree(os.path.join(self._home, name), ignore_errors=True)
+        legs = {leg.key for leg in self._store.legs()}
+        for folder, known in ((self._home, names), (self._legs, legs)):
+            for name in set(os.listdir(folder)) - known:
+                shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
 def _only_one(path: str) -> TextIO:

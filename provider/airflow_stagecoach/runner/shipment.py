@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tarfile
 
 from airflow_stagecoach.engine.transport import dump, load
@@ -12,16 +13,21 @@ from airflow_stagecoach.engine.transport import dump, load
 ENGINE, UNIT, RESULT = "stagecoach.pyz", "unit.json", "result.json"
 
 
+#: The engine of this package, which can limit stages; the one that travels leaves that to containers.
+_LIMITING = "import sys; from airflow_stagecoach.engine.entry import main; sys.exit(main(sys.argv[1:]))"
+
+
 class BadShipment(ValueError):
     """It is no archive of ours."""
 
 
-def unpack(archive: str, folder: str, home: str) -> None:
+def unpack(archive: str, folder: str, home: str, work: str) -> None:
     """Unpack an archive of ``backends.shipment.pack_unit``.
 
     :param archive: path of a tar file that is not compressed
     :param folder: where to; exists, is empty and for this user alone
     :param home: the path that the folder will have when the unit runs
+    :param work: path of the scratch folder then
     :raises BadShipment: it is damaged, would write elsewhere, or holds no unit
     """
     try:
@@ -32,7 +38,16 @@ def unpack(archive: str, folder: str, home: str) -> None:
         raise BadShipment(f"the request is no archive: {error}") from None
     if not os.path.isfile(os.path.join(folder, ENGINE)):
         raise BadShipment(f"the archive holds no {ENGINE}")
-    _settle(os.path.join(folder, UNIT), home)
+    _settle(os.path.join(folder, UNIT), home, work)
+
+
+def command(folder: str) -> list[str]:
+    """What runs the unit of a folder. The engine that came with it, but for stages with ``resources``."""
+    with open(os.path.join(folder, UNIT), encoding="utf-8") as file:
+        unit = load(file.read())
+    limited = any(isinstance(spec, dict) and spec.get("resources") for spec in unit.get("stages") or ())
+    engine = ["-c", _LIMITING] if limited else [os.path.join(folder, ENGINE)]
+    return [sys.executable, *engine, os.path.join(folder, UNIT), os.path.join(folder, RESULT)]
 
 
 def _extract(members: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> None:
@@ -56,14 +71,16 @@ def _extract(members: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> 
         raise BadShipment(f"the archive holds {member.name!r} twice") from error
 
 
-def _settle(path: str, home: str) -> None:
+def _settle(path: str, home: str, work: str) -> None:
     """Tell the unit where it lives: whoever packed it could not know."""
     try:
         with open(path, encoding="utf-8") as file:
             unit = load(file.read())
         document = os.path.join(home, "document")
         unit["document_dir"] = document
-        unit["workdir"] = os.path.join(home, "work")
+        # There is no container around the stages: what they may use is the engine's to limit.
+        unit["enforce_resources"] = True
+        unit["workdir"] = work
         unit["modules"] = {**(unit.get("modules") or {}), "paths": [document]}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadShipment(f"the archive holds no usable {UNIT}: {type(error).__name__}") from None

@@ -21,9 +21,31 @@ CREATE TABLE IF NOT EXISTS jobs (
     reason TEXT,
     message TEXT,
     stopping REAL,
-    deleted INTEGER NOT NULL DEFAULT 0
+    deleted INTEGER NOT NULL DEFAULT 0,
+    owner TEXT NOT NULL,
+    leg TEXT
 )
 """
+
+_LEGS = """
+CREATE TABLE IF NOT EXISTS legs (
+    key TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    keep INTEGER NOT NULL,
+    used REAL NOT NULL
+)
+"""
+
+
+class Order(NamedTuple):
+    """What somebody wants to be run, beside the files."""
+
+    name: str
+    key: str  # of the task; the same for all of its tries
+    labels: frozenset[str] = frozenset()  # that the runner must have
+    owner: str = "{}"  # JSON with the task's identity, for whoever sweeps
+    leg: str | None = None  # jobs with the same share a scratch folder
+    keep: bool = False  # that folder stays until somebody removes it
 
 
 class Job(NamedTuple):
@@ -40,11 +62,22 @@ class Job(NamedTuple):
     message: str | None = None
     stopping: float | None = None  # since when
     deleted: int = 0  # 1: it goes as soon as it has ended
+    owner: str = "{}"  # JSON
+    leg: str | None = None
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come of it."""
         return self.state in (ENDED, LOST)
+
+
+class Leg(NamedTuple):
+    """What the jobs of a leg share."""
+
+    key: str
+    owner: str  # JSON with the identity of the task that came first
+    keep: int  # 1: it stays until somebody removes it
+    used: float  # last, in seconds since the epoch
 
 
 class Store:
@@ -60,16 +93,18 @@ class Store:
         # A job that was accepted must be there after a power cut, too.
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(_TABLE)
+        self._connection.execute(_LEGS)
 
-    def add(self, name: str, key: str, now: float) -> Job:
+    def add(self, order: Order, now: float) -> Job:
         """A new job that waits.
 
         :raises sqlite3.IntegrityError: the name is taken
         """
         self._execute(
-            "INSERT INTO jobs (name, key, state, queued) VALUES (?, ?, ?, ?)", (name, key, QUEUED, now)
+            "INSERT INTO jobs (name, key, state, queued, owner, leg) VALUES (?, ?, ?, ?, ?, ?)",
+            (order.name, order.key, QUEUED, now, order.owner, order.leg),
         )
-        return Job(name, key, QUEUED, now)
+        return Job(order.name, order.key, QUEUED, now, owner=order.owner, leg=order.leg)
 
     def get(self, name: str) -> Job | None:
         """The job of a name."""
@@ -96,6 +131,22 @@ class Store:
     def remove(self, name: str) -> None:
         """Forget a job."""
         self._execute("DELETE FROM jobs WHERE name = ?", (name,))
+
+    def use_leg(self, order: Order, now: float) -> None:
+        """Note that a leg's folder is there, and in use."""
+        self._execute(
+            "INSERT INTO legs (key, owner, keep, used) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET used = excluded.used, keep = excluded.keep",
+            (order.leg, order.owner, int(order.keep), now),
+        )
+
+    def legs(self) -> list[Leg]:
+        """Every leg that has a folder."""
+        return [Leg(*row) for row in self._execute("SELECT key, owner, keep, used FROM legs", ())]
+
+    def remove_leg(self, key: str) -> None:
+        """Forget a leg."""
+        self._execute("DELETE FROM legs WHERE key = ?", (key,))
 
     def close(self) -> None:
         """Close the database."""
