@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.factory._queue import place_of, queue_arguments
 from airflow_stagecoach.operators._run import ALL_STAGES
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def stage_task(
         "position": position,
         "trigger_rule": rule,
         **place_arguments(stage),
+        **queue_arguments(job),
     }
     if "notify" in stage or "notify" in workflow or job.get("granularity") == "job":
         from airflow_stagecoach.operators.notify import callbacks
@@ -66,7 +68,7 @@ def _operator(job: JobPlan, kind: str, timeout: timedelta | None, arguments: dic
     if kind == "job":
         from airflow_stagecoach.operators.job import JobStagesOperator
 
-        return JobStagesOperator(runs_on=job["runs_on"], **arguments)
+        return JobStagesOperator(runs_on=place_of(job), **arguments)
     if kind == "operator":
         from airflow_stagecoach.operators.wrapped import OperatorStageOperator
 
@@ -77,7 +79,7 @@ def _operator(job: JobPlan, kind: str, timeout: timedelta | None, arguments: dic
         return TriggerStageOperator(**arguments)
     from airflow_stagecoach.operators.stage import StageOperator
 
-    return StageOperator(runs_on=job["runs_on"], **arguments)
+    return StageOperator(runs_on=place_of(job), **arguments)
 
 
 def whole_job(job: JobPlan, default_timeout: float | None) -> StagePlan:

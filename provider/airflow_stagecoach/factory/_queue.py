@@ -1,0 +1,42 @@
+"""``runs-on: {type: self-hosted, with: {queue: NAME}}``: Airflow's own workers of that queue.
+
+There a stage is a local one; only where it runs is said. CeleryExecutor and EdgeExecutor
+know queues, LocalExecutor does not look at them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan
+
+
+def queue_of(job: JobPlan) -> str | None:
+    """The queue that a job names.
+
+    :raises AirflowException: it is an expression: Airflow must know it before anything runs
+    """
+    runs_on = job["runs_on"]
+    if runs_on["type"] != "self-hosted" or runs_on.get("emulate"):
+        return None
+    queue = (runs_on.get("with_") or {}).get("queue")
+    if queue is not None and "{{" in queue:
+        from airflow.sdk.exceptions import AirflowException
+
+        raise AirflowException(
+            f"job {job['id']!r}: runs-on: queue must be known when the DAG is built, found {queue!r}; "
+            "write the name of the queue"
+        )
+    return queue
+
+
+def queue_arguments(job: JobPlan) -> dict[str, Any]:
+    """The queue as an argument of an operator; nothing where the job names none."""
+    queue = queue_of(job)
+    return {} if queue is None else {"queue": queue}
+
+
+def place_of(job: JobPlan) -> RunsOnPlan:
+    """Where the job's operators run their stages, seen from the worker that they run on."""
+    return job["runs_on"] if queue_of(job) is None else {"type": "local"}
