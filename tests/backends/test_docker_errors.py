@@ -254,6 +254,24 @@ def test_somebody_meddles(engine: DockerEngine, meddle: str, category: str, reas
 
 
 @needs_engine
+def test_work_that_is_taken_away_from_a_next_try_starts_anew(engine: DockerEngine) -> None:
+    backend = DockerBackend({"image": images.PYTHON, "host": engine.url, "pull": "never"})
+    first = unit({**SLEEP, "bash": 'if [ "$T" = 1 ]; then sleep 60; fi; echo "try $T"', "env": {"T": "1"}})
+    backend.start(Work.of(first["identity"], first))
+    second: Any = {**first, "identity": {**first["identity"], "try_number": 2}}
+    second["stages"] = [{**first["stages"][0], "env": {"T": "2"}}]
+    log, results = Log(), []
+    thread = threading.Thread(target=lambda: results.append(backend.run(second, log.hooks)))
+    thread.start()
+    log.wait_for("following it")
+    (container,) = engine.containers()
+    engine.client.remove_container(container["Id"], force=True)
+    thread.join(60)
+    assert results[0]["stages"]["a"]["outputs"]["stdout"] == "try 2"
+    assert engine.containers() == []
+
+
+@needs_engine
 class TestADaemonThatGoesAway:
     """The work survives it where Docker lets it, and the error names the cause where not."""
 

@@ -22,6 +22,7 @@ def names(archive: bytes) -> set[str]:
             "stagecoach.pyz",
             "unit.json",
             "no-python.json",
+            "otherwise.sh",
         }
 
 

@@ -78,11 +78,14 @@ def _found(error: Exception, host: str, image: str) -> BackendFailure | None:
         return BackendFailure(message, category="configuration", reason="provider-missing")
     try:
         from docker.errors import APIError, DockerException, TLSParameterError
-        from requests.exceptions import RequestException
+        from requests.exceptions import ReadTimeout, RequestException
     except ImportError:
         return None  # It cannot be an error of what is not there.
     if isinstance(error, APIError):
         return _refused(error.status_code or 0, str(error.explanation or error), image)
+    if isinstance(error, ReadTimeout):
+        message = f"the Docker daemon at {host} is there, but does not answer in time: it has too much to do"
+        return BackendFailure(message, category="network", reason="connection-timed-out")
     if isinstance(error, TLSParameterError):
         message = f"the certificates in `tls` cannot be used: {str(error).partition(' TLS config')[0]}"
         return BackendFailure(message, category="configuration", reason="certificate")

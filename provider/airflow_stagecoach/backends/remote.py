@@ -14,6 +14,7 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_stagecoach.backends._bash_alone import MAGIC, compose
 from airflow_stagecoach.backends.base import Backend
 from airflow_stagecoach.backends.shipment import ShipmentError
 from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed
@@ -131,6 +132,7 @@ class RemoteBackend(Backend):
         super().__init__(config)
         self.settings: Any = None if self.Config is None else check_config(type(self), self.config)
         self._stopped = threading.Event()
+        self._taken_away = False
         #: The work, once :meth:`run` or :meth:`follow` knows it.
         self.handle: Handle | None = None
 
@@ -223,15 +225,21 @@ class RemoteBackend(Backend):
         """
         work = Work.of(unit["identity"], unit)  # type: ignore[typeddict-item]  # operators add it for us
         try:
-            handle = self.find(work)
-            found = handle is not None
-            handle = handle or self.start(work)
+            earlier = self.find(work)
         except Exception as error:
             return failed(unit, self.explain(error))
-        if found:
-            hooks.log(f"{handle['name']} is there already, started by an earlier try: following it")
-        else:
-            hooks.log(f"Started {handle['name']} ({self.type} {handle['id']})")
+        if earlier is not None:
+            hooks.log(f"{earlier['name']} is there already, started by an earlier try: following it")
+            result = self.follow(earlier, unit, hooks, wait=wait)
+            if not self._taken_away:
+                return result
+            # Whoever cleared the task stopped the work of the earlier try, and wants it done again.
+            hooks.log(f"{earlier['name']} was stopped from outside: starting anew", "warning")
+        try:
+            handle = self.start(work)
+        except Exception as error:
+            return failed(unit, self.explain(error))
+        hooks.log(f"Started {handle['name']} ({self.type} {handle['id']})")
         return self.follow(handle, unit, hooks, wait=wait)
 
     def follow(
@@ -314,10 +322,16 @@ class RemoteBackend(Backend):
     def _ended(self, handle: Handle, unit: Unit, status: Status) -> Result | None:
         """The result of work that has ended or is lost, ``None`` while it runs."""
         if status.state == "lost":
+            self._taken_away = True
             return failed(unit, _lost(handle, status))
         if status.state != "ended":
             return None
-        return _read(unit, handle, status, self.result(handle))
+        result = _read(unit, handle, status, self.result(handle))
+        if result["outcome"] == "cancelled":
+            # Not by us: then nobody would ask for its result.
+            self._taken_away = True
+            return _stopped_from_outside(result, handle, status)
+        return result
 
     def _clean_up(self, handle: Handle, hooks: Hooks) -> None:
         """Clean up after a result that is here: nothing may lose it now."""
@@ -344,33 +358,34 @@ def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Res
         )
         return failed(unit, {"type": "ResultTooLarge", "message": message})
     try:
-        result = load(text.decode("utf-8"))
+        result = compose(unit, text) if text.startswith(MAGIC) else load(text.decode("utf-8"))
         if not isinstance(result["stages"], dict) or result["state"] not in ("success", "failed", "skipped"):
             raise ValueError("it is no result")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         message = f"the result of {handle['name']} is damaged: {error}"
         return failed(unit, {"type": "DamagedResult", "message": message, "category": "system"})
-    return _seen_from_outside(result, handle, status)
+    return _with_memory(result, status)
 
 
-def _seen_from_outside(result: Result, handle: Handle, status: Status) -> Result:
-    """The result, with what only the place knows: who ended the work, and that its memory ran out."""
-    if result["outcome"] == "cancelled":
-        # We did not: then nobody would take its result.
-        message = (
-            f"{handle['name']} was stopped from outside: by a person, or with the machine that it ran on"
-        )
-        error: Error = {
-            "type": "Stopped",
-            "message": message,
-            "category": "system",
-            "reason": status.reason or "terminated",
-        }
-        result["outcome"] = "failure"
-        for stage in result["stages"].values():
-            if stage["outcome"] == "cancelled":
-                stage["outcome"], stage["error"] = "failure", error
-    elif status.reason == "OOMKilled":
+def _stopped_from_outside(result: Result, handle: Handle, status: Status) -> Result:
+    """The result of work that somebody else ended: nobody asked this task to stop, so it has failed."""
+    message = f"{handle['name']} was stopped from outside: by a person, or with the machine that it ran on"
+    error: Error = {
+        "type": "Stopped",
+        "message": message,
+        "category": "system",
+        "reason": status.reason or "terminated",
+    }
+    result["outcome"] = "failure"
+    for stage in result["stages"].values():
+        if stage["outcome"] == "cancelled":
+            stage["outcome"], stage["error"] = "failure", error
+    return result
+
+
+def _with_memory(result: Result, status: Status) -> Result:
+    """The result, with what only the place knows: that a process was killed for its memory."""
+    if status.reason == "OOMKilled":
         for stage in result["stages"].values():
             if stage["error"] and stage["error"].get("exit_code") in _KILLED:
                 stage["error"] = classified({**stage["error"], "category": "resource", "reason": "OOMKilled"})

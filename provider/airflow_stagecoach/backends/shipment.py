@@ -3,7 +3,8 @@
 /stagecoach/stagecoach.pyz   the engine
 /stagecoach/unit.json        what to run
 /stagecoach/document/        modules that `uses:` names, files of `ship:`; WORKFLOW_DIR
-/stagecoach/no-python.json   the result where there is no Python
+/stagecoach/otherwise.sh     what runs where there is no Python: a `bash:` stage, or it hands over
+/stagecoach/no-python.json   the result that says so
 /stagecoach/result.json      written at the end
 """
 
@@ -15,6 +16,7 @@ import os
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.backends._bash_alone import fallback
 from airflow_stagecoach.backends.work import failed
 from airflow_stagecoach.engine import pack
 from airflow_stagecoach.engine.transport import dump
@@ -27,18 +29,13 @@ if TYPE_CHECKING:
 #: Where the folder lies in a container.
 FOLDER = "/stagecoach"
 
-#: Exit code of a container whose image has no Python: that of a shell that finds no command.
-NO_PYTHON = 127
-
-#: What runs the unit there. Without Python it hands over the result that says so, by the shell alone.
+#: What runs the unit there.
 COMMAND = [
     "/bin/sh",
     "-c",
     f"for p in python3 python; do if command -v $p >/dev/null 2>&1; then "
     f"exec $p {FOLDER}/stagecoach.pyz {FOLDER}/unit.json {FOLDER}/result.json; fi; done; "
-    f"IFS= read -r r <{FOLDER}/no-python.json; "
-    f"printf '%s' \"$r\" >{FOLDER}/result.part && mv {FOLDER}/result.part {FOLDER}/result.json; "
-    f"exit {NO_PYTHON}",
+    f"exec /bin/sh {FOLDER}/otherwise.sh",
 ]
 
 _FOLDERS = ("document", "work")
@@ -100,7 +97,7 @@ def unpack_unit(
 def _contents(unit: Unit, folder: str, workdir: str | None, ship: list[str]) -> Iterator[tuple[str, bytes]]:
     files = _files(unit, ship)
     there = f"{folder}/document"
-    travelling = {
+    travelling: dict[str, Any] = {
         **unit,
         "workdir": workdir or f"{folder}/work",
         "document_dir": there,
@@ -108,7 +105,10 @@ def _contents(unit: Unit, folder: str, workdir: str | None, ship: list[str]) -> 
     }
     yield "stagecoach.pyz", pack.build()
     yield "unit.json", dump(travelling).encode("utf-8")
-    yield "no-python.json", dump(failed(unit, _no_python(unit))).encode("utf-8") + b"\n"
+    without = fallback(unit, folder, travelling["workdir"])
+    yield "no-python.json", dump(without.result or failed(unit, _no_python(unit))).encode("utf-8") + b"\n"
+    for name, text in without.files.items():
+        yield name, text.encode("utf-8", "surrogateescape")
     for name, path in sorted(files.items()):
         with open(path, "rb") as file:
             yield f"document/{name}", file.read()
@@ -122,7 +122,7 @@ def _no_python(unit: Unit) -> Error:
         "type": "NoPython",
         "message": (
             f"stage {name!r} ({needing.get('kind')}) needs Python 3.8 or newer, which is not in the image: "
-            "take an image with Python"
+            "take an image with Python; only a `bash:` stage that is a task of its own runs without"
         ),
         "category": "configuration",
         "reason": "NoPython",
