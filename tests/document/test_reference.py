@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_stagecoach.backends.listing import built_in_schemas
 from airflow_stagecoach.document import load
 from airflow_stagecoach.document.json_schema import json_schema
 from airflow_stagecoach.document.reference import reference
@@ -14,22 +15,24 @@ from airflow_stagecoach.document.source import read
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
-AGAIN = "run: python -m airflow_stagecoach.document.reference docs"
+BACKENDS = built_in_schemas()
+SCHEMA = json_schema(BACKENDS)
+AGAIN = "run: python -m airflow_stagecoach.importer.reference docs"
 
 
 def test_the_committed_reference_is_up_to_date() -> None:
-    assert (DOCS / "reference.md").read_text(encoding="utf-8") == reference(), AGAIN
+    assert (DOCS / "reference.md").read_text(encoding="utf-8") == reference(BACKENDS), AGAIN
 
 
 def test_the_committed_schema_is_up_to_date() -> None:
-    assert json.loads((DOCS / "workflow.schema.json").read_text(encoding="utf-8")) == json_schema(), AGAIN
+    assert json.loads((DOCS / "workflow.schema.json").read_text(encoding="utf-8")) == SCHEMA, AGAIN
 
 
 @cache
 def validator() -> Any:
     jsonschema = pytest.importorskip("jsonschema")
-    jsonschema.Draft202012Validator.check_schema(json_schema())
-    return jsonschema.Draft202012Validator(json_schema())
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    return jsonschema.Draft202012Validator(SCHEMA)
 
 
 def valid(document: Any) -> bool:
@@ -119,6 +122,32 @@ def test_the_schema_refuses_run_control(keys: dict[str, Any]) -> None:
 )
 def test_the_schema_refuses(document: Any) -> None:
     assert not valid(document)
+
+
+@pytest.mark.parametrize(
+    ("runs_on", "good"),
+    [
+        ("docker", True),
+        ({"type": "docker", "with": {"image": "a"}}, True),
+        (
+            {"type": "docker", "with": {"image": "a", "gpus": "${{ matrix.n }}", "tls": {"ca-cert": "a"}}},
+            False,
+        ),
+        (
+            {"type": "docker", "with": {"image": "a", "gpus": "${{ matrix.n }}", "pull": "${{ params.p }}"}},
+            True,
+        ),
+        ({"type": "container", "with": {"image": "a", "volumes": ["a:/a"]}, "emulate": True}, True),
+        ({"type": "docker", "with": {"image": "a", "imgae": "b"}}, False),
+        ({"type": "docker", "with": {"image": "a", "pull": "often"}}, False),
+        ({"type": "local-container", "with": {}}, False),
+        ({"type": "docker"}, False),
+        ({"type": "of-another-package", "with": {"x": 1}}, True),
+        ({"type": "local"}, True),
+    ],
+)
+def test_settings_of_backends(runs_on: Any, good: bool) -> None:
+    assert valid({"name": "a", "jobs": {"j": {**JOB, "runs-on": runs_on}}}) == good
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_stagecoach.backends.registry import BackendError, Installed, conflict, installed
+from airflow_stagecoach.backends.registry import BUILT_IN, BackendError, Installed, conflict, find, installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,51 +67,38 @@ def check_backends(listed: Sequence[Listed], settings: Mapping[str, Any]) -> Non
         thread.join(PATIENCE)
 
 
+def built_in_schemas() -> dict[str, dict[str, Any]]:
+    """Type -> JSON Schema of its settings, for the backends of this package that have some."""
+    schemas = {}
+    for type_ in sorted(BUILT_IN):
+        config = getattr(find(type_), "Config", None)
+        if config is not None:
+            schemas[type_] = config.model_json_schema(by_alias=True)
+    return schemas
+
+
 def settings_of(backend: type[Any]) -> list[Setting]:
     """The settings of a backend's class, in the order of its model."""
     config = getattr(backend, "Config", None)
     if config is None:
         return []
+    from airflow_stagecoach.document.json_schema import settings_schema
+    from airflow_stagecoach.document.schema_words import schema_words
+
     schema = config.model_json_schema(by_alias=True)
+    properties = settings_schema(schema)["properties"]
     return [
         {
             "name": name,
-            "type": in_words(one, schema.get("$defs", {})),
+            "type": schema_words(properties[name], schema.get("$defs", {}))
+            .replace("` `", " or ")
+            .replace("`", ""),
             "required": name in schema.get("required", ()),
             "default": one.get("default"),
             "description": one.get("description", ""),
         }
         for name, one in schema["properties"].items()
     ]
-
-
-_WORDS = {
-    "string": "text",
-    "integer": "whole number",
-    "number": "number",
-    "boolean": "true or false",
-    "object": "map",
-    "array": "list",
-    "null": "null",
-}
-
-
-def in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """A JSON Schema in a few words; that a setting may be left out is not said."""
-    if "$ref" in schema:
-        keys = definitions.get(schema["$ref"].rpartition("/")[2], {}).get("properties", {})
-        return f"map of {', '.join(keys)}" if keys else "map"
-    if "const" in schema:
-        return str(schema["const"])
-    if "enum" in schema:
-        return " or ".join(map(str, schema["enum"]))
-    options = schema.get("anyOf") or schema.get("oneOf")
-    if options:
-        words = [in_words(option, definitions) for option in options]
-        return " or ".join(dict.fromkeys(word for word in words if word != "null"))
-    types = schema.get("type", ())
-    words = [_WORDS[name] for name in ([types] if isinstance(types, str) else types)]
-    return " or ".join(words) or "anything"
 
 
 def _listed(one: Installed, everything: Sequence[Installed]) -> Listed:

@@ -1,22 +1,14 @@
-"""docs/reference.md and docs/workflow.schema.json, made from the models.
-
-    python -m airflow_stagecoach.document.reference [FOLDER]
-
-writes both into the folder (``docs`` if absent). A test holds that the committed files are what this gives.
-"""
+"""docs/reference.md, made from the models; :mod:`airflow_stagecoach.importer.reference` writes it."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.document.cron import INTERVALS, PRESETS
 from airflow_stagecoach.document.defaults import Defaults
 from airflow_stagecoach.document.group import Concurrency
 from airflow_stagecoach.document.jobs import MAX_JOBS, Job
-from airflow_stagecoach.document.json_schema import json_schema, schema_of
+from airflow_stagecoach.document.json_schema import schema_of, settings_schema
 from airflow_stagecoach.document.loader import MAX_LEGS
 from airflow_stagecoach.document.logs import LogFile, Logging
 from airflow_stagecoach.document.model import article
@@ -28,6 +20,7 @@ from airflow_stagecoach.document.resources import Limits, Resources
 from airflow_stagecoach.document.retry import DEFAULT_DELAY, Retry, RetryRule
 from airflow_stagecoach.document.retry_matches import CATEGORIES
 from airflow_stagecoach.document.runs_on import BACKEND_ALIASES, BACKEND_TYPES, LOCAL_ONLY, RunsOn
+from airflow_stagecoach.document.schema_words import schema_words
 from airflow_stagecoach.document.scopes import JOB_FIELDS, RUN_FIELDS, STAGE_FIELDS, STRATEGY_FIELDS
 from airflow_stagecoach.document.simple_stages import Approval
 from airflow_stagecoach.document.source import MAX_BYTES, MAX_DOCUMENTS
@@ -38,13 +31,16 @@ from airflow_stagecoach.document.workflow import Workflow
 from airflow_stagecoach.document.yaml_values import MAX_DEPTH, MAX_NODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from airflow_stagecoach.document.model import Model
 
 
-def reference() -> str:
-    """The reference of every key, as markdown."""
+def reference(backends: Mapping[str, Mapping[str, Any]]) -> str:
+    """The reference of every key, as markdown.
+
+    :param backends: type -> JSON Schema of its settings, as pydantic gives it
+    """
     parts = [_INTRO, _table(Workflow, "Workflow"), _schedules(), _table(Param, "Params"), _PARAMS]
     parts += [
         _table(Concurrency, "Concurrency"),
@@ -56,7 +52,9 @@ def reference() -> str:
         _table(Strategy, "Strategy"),
         _STRATEGY,
     ]
-    parts += [_table(RunsOn, "runs-on"), _runs_on(), _table(Retry, "retry"), _RETRY]
+    parts += [_table(RunsOn, "runs-on"), _runs_on(backends)]
+    parts += [_settings(type_, schema) for type_, schema in backends.items()]
+    parts += [_table(Retry, "retry"), _RETRY]
     parts += [_table(RetryRule, "A rule of a retry", level=3), _matches()]
     parts += [_table(Resources, "resources"), _table(Limits, "limits", level=3), _RESOURCES]
     parts += [_table(Logging, "logging"), _table(LogFile, "file as a map", level=3), _LOGGING]
@@ -84,47 +82,9 @@ def _table(model: type[Model], title: str, *, skip: set[str] = frozenset(), leve
             continue
         need = "**required**; " if key in schema.get("required", ()) else ""
         lines.append(
-            f"| `{key}` | {_type(value)} | {need}{value.get('description', '')} |".replace("\n", " ")
+            f"| `{key}` | {schema_words(value)} | {need}{value.get('description', '')} |".replace("\n", " ")
         )
     return "\n".join(lines)
-
-
-_WORDS = {
-    "string": "text",
-    "integer": "whole number",
-    "number": "number",
-    "boolean": "true or false",
-    "object": "map",
-    "array": "list",
-    "null": "null",
-}
-
-
-def _type(schema: dict[str, Any]) -> str:
-    """A JSON Schema in a few words."""
-    if "$ref" in schema:
-        return f"map, see {schema['$ref'].rsplit('/', 1)[-1].lower()}"
-    if "enum" in schema:
-        return " ".join(f"`{item}`" for item in schema["enum"])
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(option) for option in schema["anyOf"]))
-    types = schema.get("type", [])
-    words = [_WORDS[name] for name in ([types] if isinstance(types, str) else types)]
-    text = " or ".join(words) or "anything"
-    if "minimum" in schema and "maximum" in schema and schema["maximum"] <= 10_000:
-        text += f", {schema['minimum']} to {schema['maximum']}"
-    items = schema.get("items")
-    if schema.get("type") == "array" and isinstance(items, dict):
-        text = (
-            "list of stages"
-            if "Stage" in items.get("$ref", "")
-            else "list of entries"
-            if "$ref" in items
-            else text
-        )
-    return text
 
 
 def _code(words: Iterable[str]) -> str:
@@ -268,12 +228,35 @@ an error. Inside another stage (parallel, foreach, until, case) stand all kinds 
 """
 
 
-def _runs_on() -> str:
+def _settings(type_: str, schema: Mapping[str, Any]) -> str:
+    """A heading and a table of what may stand under ``with``."""
+    clean = settings_schema(schema)
+    rows = []
+    for name, value in clean["properties"].items():
+        need = "**required**; " if name in clean.get("required", ()) else ""
+        text = schema_words(value, schema.get("$defs", {}))
+        default = f"; `{_yaml(value['default'])}` if absent" if value.get("default") else ""
+        rows.append((f"`{name}`", text, f"{need}{value.get('description', '')}{default}".strip("; ")))
+    return f"""### with of {type_}
+
+Expressions may stand in every value. An unknown key is an error.
+
+{_rows("key | type | meaning", rows)}
+"""
+
+
+def _yaml(value: Any) -> str:
+    """A default as a document spells it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _runs_on(backends: Mapping[str, Any]) -> str:
     aliases = {
         name: [alias for alias, other in BACKEND_ALIASES.items() if other == name] for name in BACKEND_TYPES
     }
     rows = [
-        (f"`{name}`", _code(aliases[name]), "yes" if name in LOCAL_ONLY else "no") for name in BACKEND_TYPES
+        (f"`{name}`", _code(aliases[name]), "yes" if name in (*LOCAL_ONLY, *backends) else "no")
+        for name in BACKEND_TYPES
     ]
     return f"""`runs-on: local` is short for `runs-on: {{type: local}}`; `-` and `_` are the same.
 
@@ -331,15 +314,3 @@ def _limits() -> str:
 A file has at most {MAX_BYTES // 1024} KiB, {MAX_DOCUMENTS} documents and {MAX_NODES} values (aliases written
 out), nested at most {MAX_DEPTH} levels; whole numbers have 64 bits.
 """
-
-
-def main() -> None:
-    """Write both files."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
-    (folder / "reference.md").write_text(reference(), encoding="utf-8")
-    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-    (folder / "workflow.schema.json").write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
