@@ -11,6 +11,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_stagecoach.factory import build_dag
 from airflow_stagecoach.factory._stage import default_timeout, display_name, with_timeout
+from airflow_stagecoach.operators.retry import LostWorkerPolicy
 from tests.factory.plans import job, stage, workflow
 
 OPTION = "AIRFLOW__STAGECOACH__DEFAULT_TIMEOUT"
@@ -118,6 +119,24 @@ def test_with_granularity_job_each_inner_stage_has_it(monkeypatch: pytest.Monkey
     whole: Any = dag.task_dict["a.__stages__"]
     assert whole.execution_timeout == timedelta(minutes=5)
     assert [inner.get("timeout") for inner in whole.stage["stages"]] == [60, None]
+
+
+@pytest.mark.parametrize(
+    ("retries", "expected"),
+    [((2, 3), 2), ((3, 0), 0), ((1, None), 0), ((None, None), 0)],
+)
+def test_one_task_is_repeated_for_a_lost_worker_when_each_of_its_stages_may_be(
+    retries: tuple[int | None, ...], expected: int
+) -> None:
+    stages = [
+        stage(f"s{number}") if most is None else {**stage(f"s{number}"), "retry": {"max": most, "delay": 7.0}}
+        for number, most in enumerate(retries)
+    ]
+    whole: Any = build_dag(workflow(job("a", *stages, granularity="job"))).task_dict["a.__stages__"]
+    assert whole.retries == expected
+    if expected:
+        assert whole.retry_delay == timedelta(seconds=7)
+        assert isinstance(whole.retry_policy, LostWorkerPolicy)
 
 
 # -- notifications

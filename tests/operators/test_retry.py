@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from airflow_stagecoach.engine.classification import Classification
 from airflow_stagecoach.exceptions import StageConfigError, StageFailed
 from airflow_stagecoach.operators import retry as module
-from airflow_stagecoach.operators.retry import StageRetryPolicy, failure, judge, retry_arguments
+from airflow_stagecoach.operators.retry import (
+    LostWorkerPolicy,
+    StageRetryPolicy,
+    failure,
+    judge,
+    retry_arguments,
+)
 
 from .fakes import FakeTask, Store
 
@@ -120,6 +126,23 @@ def test_on_and_never() -> None:
 def test_retry_after_replaces_the_delay_up_to_the_longest() -> None:
     assert seconds(ask(plan(), failed(http_status=429, retry_after=7.0))) == 7
     assert seconds(ask(plan(max_delay=60), failed(http_status=429, retry_after=9999.0))) == 60
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (failed(exit_code=3), RetryAction.FAIL),
+        (ConnectionError("down"), RetryAction.FAIL),
+        (failed("Cancelled"), RetryAction.FAIL),
+        (failed(category="system", reason="worker-stopped"), RetryAction.RETRY),
+    ],
+)
+def test_stages_that_share_a_task_are_tried_again_inside_it(
+    error: BaseException, action: RetryAction
+) -> None:
+    decision = LostWorkerPolicy(plan()).evaluate(error, 1, 3, context())
+    assert decision.action is action
+    assert decision.retry_delay == (timedelta(seconds=10) if action is RetryAction.RETRY else None)
 
 
 class TestRules:

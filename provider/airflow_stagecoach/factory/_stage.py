@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.factory._queue import place_of, queue_arguments
-from airflow_stagecoach.operators._run import ALL_STAGES
+from airflow_stagecoach.operators._run import ALL_STAGES, lost_worker_retries, work_stages
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -42,9 +42,10 @@ def stage_task(
 
         arguments |= callbacks(stage.get("notify", ()), workflow, job, stage)
     if "retry" in stage:
-        from airflow_stagecoach.operators.retry import retry_arguments
+        from airflow_stagecoach.operators.retry import LostWorkerPolicy, StageRetryPolicy, retry_arguments
 
-        arguments |= retry_arguments(stage["retry"])
+        policy = LostWorkerPolicy if spec["kind"] == "job" else StageRetryPolicy
+        arguments |= retry_arguments(stage["retry"], policy)
     else:
         arguments["retries"] = 0  # a document says itself what is tried again
     if "desc" in spec:
@@ -107,6 +108,10 @@ def whole_job(job: JobPlan, default_timeout: float | None) -> StagePlan:
         whole["pool_slots"] = first["pool_slots"]
     if "priority" in first:
         whole["priority"] = first["priority"]
+    retries = lost_worker_retries(job)
+    if retries:
+        # The stages' own tries are made inside the task; this is for the task itself.
+        whole["retry"] = {**work_stages(job)[0]["retry"], "max": retries}
     return whole
 
 

@@ -20,7 +20,7 @@ from airflow_stagecoach.operators import _fail_fast, _metrics
 from airflow_stagecoach.operators._record import Place, failure_report, stage_record
 from airflow_stagecoach.operators._run import BEGAN, ERROR, RECORD
 from airflow_stagecoach.operators._secrets import Hider
-from airflow_stagecoach.operators.retry import Verdict, failure, judge
+from airflow_stagecoach.operators.retry import WORKER_STOPPED, Verdict, failure, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -175,7 +175,7 @@ class Attempt:
             error = {**error, "message": f"The try was ended: the timeout of {whose} ran out"}
         if error.get("category") == "cancelled" and self._operator.killed and self._is_still_running():
             # Nobody wanted it to stop: its worker does, and Airflow goes on with the next try.
-            error = {**error, "category": "system", "reason": "worker-stopped"}
+            error = {**error, "category": "system", "reason": WORKER_STOPPED}
         return error
 
     def _is_still_running(self) -> bool:

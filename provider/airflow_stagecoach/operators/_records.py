@@ -23,6 +23,7 @@ from airflow_stagecoach.operators._run import (
     STAGES,
     evaluated_id,
     is_one_task,
+    lost_worker_retries,
 )
 
 if TYPE_CHECKING:
@@ -211,7 +212,8 @@ class _Reader:
         spec = stage["spec"]
         last = task.last if task is not None else None
         number = last.number if last is not None else 0
-        retries = int(stage.get("retry", {}).get("max", 0)) if not is_one_task(job) else 0
+        one_task = is_one_task(job)
+        retries = lost_worker_retries(job) if one_task else int(stage.get("retry", {}).get("max", 0))
         # A clear raises Airflow's `max_tries` by the tries before it.
         before = max(0, (task.max_tries if task is not None else 0) - retries)
         return Place(

@@ -445,6 +445,11 @@ class WorkflowRun:
         return value
 
 
+def lost_worker_retries(job: JobPlan) -> int:
+    """How often the one task of a leg is repeated when its worker goes: as often as each stage may be."""
+    return min((stage["retry"]["max"] if "retry" in stage else 0 for stage in work_stages(job)), default=0)
+
+
 def is_one_task(job: JobPlan) -> bool:
     """Whether all stages of a leg are one task."""
     return job.get("granularity") == "job"

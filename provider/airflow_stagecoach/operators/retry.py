@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 #: Entry points by which other packages classify failures.
 CLASSIFIERS = "airflow_stagecoach.classifiers"
 
+#: Reason of a try that ended because its worker was shut down: Airflow goes on with the next one.
+WORKER_STOPPED = "worker-stopped"
+
 #: Key in the task state store: how many retries each rule gave, since which try.
 _COUNTS = "stagecoach_retry_rules"
 
@@ -160,7 +163,26 @@ class StageRetryPolicy(RetryPolicy):
         return cls(data["plan"])
 
 
-def retry_arguments(plan: RetryPlan | None) -> dict[str, Any]:
+class LostWorkerPolicy(StageRetryPolicy):
+    """Of a task whose stages are tried again inside it: another try only where its worker goes."""
+
+    def decide(
+        self,
+        exception: BaseException,
+        error: Error,
+        try_number: int,
+        max_tries: int,
+        context: Mapping[str, Any] | None = None,
+    ) -> RetryDecision:
+        """Decide. See :meth:`StageRetryPolicy.decide`."""
+        if error.get("reason") != WORKER_STOPPED:
+            return RetryDecision.fail("No other try: stages that share a task are tried again inside it")
+        return super().decide(exception, error, try_number, max_tries, context)
+
+
+def retry_arguments(
+    plan: RetryPlan | None, policy: type[StageRetryPolicy] = StageRetryPolicy
+) -> dict[str, Any]:
     """Arguments of an operator for a stage's ``retry``.
 
     ``retry_delay`` is the first delay, because Airflow uses it, not the policy,
@@ -172,7 +194,7 @@ def retry_arguments(plan: RetryPlan | None) -> dict[str, Any]:
     return {
         "retries": plan["max"],
         "retry_delay": timedelta(seconds=delay_before({**plan, "jitter": "none"}, 1)),
-        "retry_policy": StageRetryPolicy(plan),
+        "retry_policy": policy(plan),
     }
 
 
