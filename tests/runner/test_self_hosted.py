@@ -40,6 +40,7 @@ def error_of(config: dict[str, Any], one: Any = None) -> Any:
         {"host": "h", "token": "t"},
         {"queue": "gpu"},
         {"host": "https://h:1", "token": "t", "labels": ["a"], "verify": "ca.pem", "ship": ["*.csv"]},
+        {"conn": "r", "env": {"A": "1"}},
     ],
 )
 def test_good_settings(config: dict[str, Any]) -> None:
@@ -57,6 +58,7 @@ def test_good_settings(config: dict[str, Any]) -> None:
         ({"queue": "q", "conn": "r"}, ("conn",), "belongs to a runner, and queue names Airflow's workers"),
         ({"queue": "q", "host": "h", "token": "t"}, ("token",), "belongs to a runner, and queue names"),
         ({"queue": "q", "labels": ["gpu"]}, ("labels",), "belongs to a runner, and queue names"),
+        ({"queue": "q", "env": {"A": "1"}}, ("env",), "belongs to a runner, and queue names"),
         ({"queue": ""}, ("queue",), "string should have at least 1 character"),
         ({"conn": "r", "label": "x"}, ("label",), "is no setting of this backend"),
         ({"conn": "r", "labels": "x"}, ("labels",), "input should be a valid list"),

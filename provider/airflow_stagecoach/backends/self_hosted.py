@@ -64,9 +64,10 @@ class SelfHostedConfig(BaseModel):
     verify: bool | str = Field(
         True, description="check the runner's certificate; or the path of the certificate to trust"
     )
+    env: dict[str, str] = Field(default_factory=dict, description="environment of the stages")
     ship: list[str] = Field(default_factory=list, description="patterns of files beside the document")
 
-    @field_validator("conn", "host", "token", "labels", "verify", "ship")
+    @field_validator("conn", "host", "token", "labels", "verify", "env", "ship")
     @classmethod
     def _one_way(cls, value: Any, info: ValidationInfo) -> Any:
         others = info.data
