@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from airflow_stagecoach.backends import registry
 from airflow_stagecoach.backends.remote import RemoteBackend
@@ -24,7 +24,48 @@ class Config(BaseModel):
 
 class Other(RemoteBackend):
     type = "other"
-    Config = Config
+    Config: ClassVar[Any] = Config
+
+    def render(self, work: Any) -> Any:
+        return {}
+
+    def start(self, work: Any) -> Any:
+        return None
+
+    def find(self, work: Any) -> Any:
+        return None
+
+    def poll(self, handle: Any) -> Any:
+        return None
+
+    def logs(self, handle: Any, position: Any) -> Any:
+        return None
+
+    def result(self, handle: Any) -> Any:
+        return None
+
+    def stop(self, handle: Any) -> None:
+        return None
+
+    def clean(self, handle: Any) -> None:
+        return None
+
+
+class Plain(Other):
+    type = "plain"
+    Config = None
+
+
+class Faulty(Other):
+    type = "faulty"
+
+    class Config(BaseModel):
+        image: str
+
+        @field_validator("image")
+        @classmethod
+        def _fails(cls, value: str) -> str:
+            raise KeyError(value)
 
 
 class _EntryPoint:
@@ -39,6 +80,8 @@ class _EntryPoint:
 def packages(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [
         _EntryPoint("other", f"{__name__}:Other"),
+        _EntryPoint("plain", f"{__name__}:Plain"),
+        _EntryPoint("faulty", f"{__name__}:Faulty"),
         _EntryPoint("Twice_Here", "a:A"),
         _EntryPoint("twice-here", "b:B"),
         _EntryPoint("broken", "no_such_module_anywhere:Backend"),
@@ -58,6 +101,7 @@ def faults(runs_on: str) -> list[str]:
     "runs_on",
     [
         "local",
+        "plain",
         "{type: other, with: {image: x}}",
         "{type: Other, with: {image: x, size: 3}}",
         "{type: other, emulate: true, with: {image: x}}",
@@ -74,6 +118,8 @@ def test_good(runs_on: str) -> None:
         ("other", ["needs 'image'"]),
         ("{type: other, with: {imgae: x, image: x}}", ["imgae", "did you mean 'image'?"]),
         ("{type: other, with: {image: x, size: big}}", ["5:", "size"]),
+        ("{type: plain, with: {image: x}}", ["unknown setting 'image' of plain"]),
+        ("{type: faulty, with: {image: x}}", ["checking the settings of faulty gives KeyError;"]),
         ("{type: twice-here}", ["some-package 2.5 and some-package 2.5", "uninstall one"]),
         ("broken", ["some-package 2.5", "no_such_module_anywhere"]),
         ("no-class", ["some-package 2.5", "no subclass"]),

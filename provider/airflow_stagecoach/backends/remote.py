@@ -67,12 +67,16 @@ class BackendConfigError(ValueError):
 
 
 def check_config(backend: type[RemoteBackend], config: Mapping[str, Any]) -> Any:
-    """The settings of a backend from what a document says.
+    """The settings of a backend from what a document says; ``None`` for one that has none.
 
     :raises BackendConfigError: they do not fit; the texts hold no value
     """
     from pydantic import ValidationError
 
+    if backend.Config is None:
+        if config:
+            raise BackendConfigError(backend.type, [((key,), "is no setting of this backend") for key in config])
+        return None
     try:
         return backend.Config.model_validate(config)
     except ValidationError as error:
@@ -130,7 +134,7 @@ class RemoteBackend(Backend):
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         super().__init__(config)
-        self.settings: Any = None if self.Config is None else check_config(type(self), self.config)
+        self.settings: Any = check_config(type(self), self.config)
         self._stopped = threading.Event()
         self._taken_away = False
         #: The work, once :meth:`run` or :meth:`follow` knows it.

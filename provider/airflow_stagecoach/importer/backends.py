@@ -49,12 +49,14 @@ def check_settings(type_: str, settings: dict[str, Any]) -> dict[str, Any]:
         from airflow_stagecoach.document.runs_on import no_settings
 
         return no_settings(settings)
-    from airflow_stagecoach.backends.remote import BackendConfigError, check_config
+    from airflow_stagecoach.backends.remote import BackendConfigError, RemoteBackend, check_config
 
     try:
         backend: Any = registry.find(type_)
     except registry.BackendError as error:
         raise fault("broken-backend", f"runs-on: {error}") from None
+    if not issubclass(backend, RemoteBackend):
+        return settings  # Of another package, which checks them itself.
     try:
         check_config(backend, settings)
     except BackendConfigError as error:
@@ -74,6 +76,10 @@ def check_settings(type_: str, settings: dict[str, Any]) -> dict[str, Any]:
             else:
                 faults.add(fault("bad-setting", f"{name}: {text}"), *path)
         faults.raise_any()
+    except Exception as error:
+        # Not its text: a value may stand in it.
+        found = f"checking the settings of {type_} gives {type(error).__name__}"
+        raise fault("broken-backend", f"runs-on: {found}; that is a fault of the backend") from None
     return settings
 
 
