@@ -184,7 +184,7 @@ class SelfHostedBackend(RemoteBackend):
     # -- the contract -----------------------------------------------------------------------
 
     def run(self, unit: Unit, hooks: Hooks, *, wait: float | None = None) -> Result:
-        # What a trigger needs is stored by Airflow and shown by its API: a token must not be among it.
+        # What a trigger needs is stored in Airflow's database: a token must not be among it.
         return super().run(unit, hooks, wait=None if self.settings.conn is None else wait)
 
     def render(self, work: Work) -> Mapping[str, Any]:

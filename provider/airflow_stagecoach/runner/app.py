@@ -88,7 +88,12 @@ def make_app(jobs: Jobs) -> fastapi.FastAPI:
     async def put(name: str, request: fastapi.Request) -> Response:
         order = _order(_checked(name), request.headers.get(JOB_HEADER, ""))
         try:
-            there = await run_in_threadpool(jobs.admit, order)
+            try:
+                there = await run_in_threadpool(jobs.admit, order)
+            except Refused:
+                # Who still sends would not hear the answer.
+                await _read(request, limit, None)
+                raise
             if there is not None:
                 await _read(request, limit, None)
                 return JSONResponse(_shown(there))
@@ -100,8 +105,6 @@ def make_app(jobs: Jobs) -> fastapi.FastAPI:
             finally:
                 os.unlink(archive)
         except Refused as error:
-            # Who still sends would not hear the answer.
-            await _read(request, limit, None)
             headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
             raise fastapi.HTTPException(error.status, str(error), headers) from None
         except BadShipment as error:
