@@ -215,3 +215,26 @@ def test_the_zip_packs_itself(tmp_path: Path, app: str) -> None:
         [sys.executable, app, "-", "-"], input=dump(unit), capture_output=True, text=True, timeout=60
     )
     assert json.loads(done.stdout)["stages"]["s1"]["outputs"]["n"] == os.path.getsize(app)
+
+
+def test_levels_are_marked(tmp_path: Path) -> None:
+    from airflow_stagecoach.engine.log_levels import unmarked
+
+    code = (
+        "print('::error::it is but text')\nlogger.warning('careful')\nprint('plain')\nraise ValueError('bad')"
+    )
+    unit = {
+        "stages": [{"kind": "python", "id": "a", "run": code}],
+        "contexts": {"secrets": {"T": "hunter2-x"}},
+    }
+    (tmp_path / "unit.json").write_text(json.dumps(unit))
+    archive = pack.write(str(tmp_path / "stagecoach.pyz"))
+    done = subprocess.run(
+        [sys.executable, archive, str(tmp_path / "unit.json"), str(tmp_path / "result.json")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    lines = [unmarked(line) for line in done.stdout.splitlines()]
+    assert lines[:3] == [("::error::it is but text", "info"), ("careful", "warning"), ("plain", "info")]
+    assert lines[-1] == ("ValueError: bad", "error")

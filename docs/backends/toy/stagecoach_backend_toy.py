@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_stagecoach.backends import Handle, Lines, RemoteBackend, Status, Work, unpack_unit
 from airflow_stagecoach.backends.detached import Detached
+from airflow_stagecoach.backends.ownership import Leftover
 
 
 class ToyConfig(BaseModel):
@@ -46,18 +49,18 @@ class ToyBackend(RemoteBackend):
         folder = self._folder(work.name)
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700)  # fails when this try was started before
-        unpack_unit(work.unit, folder, ship=self.settings.ship)
-        (folder / "key").write_text(work.key)
+        leg = work.unit.get("leg")
+        workdir = str(self._folder(f"leg-{leg['key']}")) if leg else None
+        unpack_unit(work.unit, folder, workdir=workdir, ship=self.settings.ship)
+        (folder / "work.json").write_text(json.dumps({"key": work.key, "identity": work.identity}))
         pid = self._process(work.name).start(self._command(work.name))
         return {"id": str(pid), "name": work.name}
 
     def find(self, work: Work) -> Handle | None:
-        for file in self.settings.folder.glob("*/key"):
-            if file.read_text() == work.key:
-                name = file.parent.name
-                pid = self._process(name).pid
-                if pid is not None:
-                    return {"id": str(pid), "name": name}
+        for name, told in self._all():
+            pid = self._process(name).pid
+            if told["key"] == work.key and pid is not None:
+                return {"id": str(pid), "name": name}
         return None
 
     # Following it.
@@ -82,6 +85,19 @@ class ToyBackend(RemoteBackend):
     def clean(self, handle: Handle) -> None:
         shutil.rmtree(self._folder(handle["name"]), ignore_errors=True)
 
+    def clean_leg(self, key: str) -> None:
+        shutil.rmtree(self._folder(f"leg-{key}"), ignore_errors=True)
+
+    # What tasks have left whose worker died.
+
+    def leftovers(self) -> Iterator[Leftover]:
+        for name, told in self._all():
+            yield Leftover("folder", name, name, told["identity"], shared=False)
+
+    def discard(self, leftover: Leftover) -> None:
+        self._process(leftover.name).stop(grace=0)
+        shutil.rmtree(self._folder(leftover.name), ignore_errors=True)
+
     # For `stagecoach backends --check`.
 
     def check(self) -> str:
@@ -94,6 +110,10 @@ class ToyBackend(RemoteBackend):
 
     def _folder(self, name: str) -> Path:
         return self.settings.folder.resolve() / name
+
+    def _all(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for file in self.settings.folder.glob("*/work.json"):
+            yield file.parent.name, json.loads(file.read_text())
 
     def _process(self, name: str) -> Detached:
         return Detached(str(self._folder(name)))

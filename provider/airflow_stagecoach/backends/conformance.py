@@ -18,28 +18,30 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.work import StillRunning, Work
 from airflow_stagecoach.engine import Hooks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_stagecoach.backends.remote import RemoteBackend
     from airflow_stagecoach.engine.contract import Result
 
 _runs = itertools.count(1)
 
 
 class Log:
-    """Lines as they come, with the time of each."""
+    """Lines as they come, with the level and the time of each."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.levels: list[str] = []
         self.times: list[float] = []
         self.hooks = Hooks(log=self._write)
 
     def _write(self, text: str, level: str) -> None:
         self.lines.append(text)
+        self.levels.append(level)
         self.times.append(time.monotonic())
 
     def wait_for(self, text: str, timeout: float = 60) -> None:
@@ -54,9 +56,14 @@ class Log:
 
 
 class BackendConformance:
-    """The tests. ``seconds_to_stop`` is how long a stop may take."""
+    """The tests.
+
+    ``seconds_to_stop`` is how long a stop may take, ``shares_folders`` whether stages that are tasks of their
+    own have a folder in common.
+    """
 
     seconds_to_stop = 10.0
+    shares_folders = True
 
     def backend(self) -> RemoteBackend:
         """Make the backend, anew for every call."""
@@ -184,6 +191,14 @@ class BackendConformance:
         assert result["state"] == "success"
         assert log.lines[-1] == "the end"
 
+    def test_levels_of_lines(self) -> None:
+        log = Log()
+        code = "logger.warning('careful')\nprint('::error::it is but text')"
+        self.run(self.unit({"kind": "python", "id": "a", "run": code}), log)
+        found = list(zip(log.lines, log.levels, strict=True))
+        assert ("careful", "warning") in found, found
+        assert ("::error::it is but text", "info") in found, found
+
     # -- stopping, and being left -----------------------------------------------------------
 
     def test_stop(self) -> None:
@@ -258,6 +273,35 @@ class BackendConformance:
             backend.clean(handle)
         assert backend.find(self.work(unit)) is None
         assert backend.poll(handle).state in ("lost", "ended")
+
+    def test_tasks_of_a_leg_share_a_folder(self) -> None:
+        if not self.shares_folders:
+            return
+        key = f"{time.time_ns():020x}"
+        leg = {"key": key, "keep": False}
+        write = self.unit({"kind": "bash", "id": "a", "bash": "echo 42 >number"}, leg=leg)
+        read = self.unit({"kind": "bash", "id": "b", "bash": "cat number"}, leg=leg)
+        read["identity"] = {**write["identity"], "task_id": "job.other"}
+        assert self.run(write)["state"] == "success"
+        assert self.run(read)["stages"]["b"]["outputs"].get("stdout") == "42"
+        for _ in range(2):
+            self.backend().clean_leg(key)
+        left = [one.name for one in self.backend().leftovers() if one.identity == write["identity"]]
+        assert left == []
+
+    def test_what_a_dead_worker_leaves_can_be_removed(self) -> None:
+        unit = self.unit({"kind": "bash", "id": "a", "bash": "sleep 60"})
+        backend = self.backend()
+        handle = backend.start(self.work(unit))
+        if type(backend).leftovers is RemoteBackend.leftovers:
+            backend.stop(handle)
+            backend.clean(handle)
+            return
+        swept = backend.sweep(lambda one: one.identity != unit["identity"])
+        assert [one.identity for one in swept] == [unit["identity"]]
+        assert backend.find(self.work(unit)) is None
+        backend.discard(swept[0])
+        assert [one for one in backend.leftovers() if one.identity == unit["identity"]] == []
 
     def test_what_is_shown_holds_no_secret(self) -> None:
         contexts = {"secrets": {"TOKEN": "hunter2-hunter2"}}

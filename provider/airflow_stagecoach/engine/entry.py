@@ -89,8 +89,18 @@ def _run(unit: Dict[str, Any]) -> Dict[str, Any]:
 class _MarkingHooks(Hooks):
     """Prints lines with their level: whoever reads them writes a log of its own."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # While a stage runs, `sys.stdout` is what the stage prints to.
+        self._stream = sys.stdout
+
     def log(self, text: str, level: str = "info") -> None:
-        super().log(marked(text, level))
+        line = marked(text, level)
+        try:
+            self._stream.write(f"{line}\n")
+        except UnicodeEncodeError:  # A container without a UTF-8 locale.
+            self._stream.write(ascii(line)[1:-1] + "\n")
+        self._stream.flush()
 
 
 class _HidingHooks(_MarkingHooks):
