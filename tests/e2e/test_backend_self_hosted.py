@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,10 @@ def jobs(server: Server, task: str) -> list[str]:
     return [job["name"] for job in found if job["owner"]["task_id"] == task]
 
 
+def is_clean(server: Server, task: str) -> bool:
+    return not jobs(server, task)
+
+
 def test_deferred(run: Run, client: Client, server: Server, go: Path) -> None:
     """It waits without a worker, and the trigger asks for the connection itself."""
     wait((go / "long.up").exists, "the job does not start", 150)
@@ -102,7 +107,7 @@ def test_the_result_is_taken(run: Run, client: Client, server: Server, go: Path)
     (go / "long").touch()
     for task in ("long.wait", "by-token.wait"):
         client.wait_for_task(run, task, {"success"})
-        wait(lambda task=task: not jobs(server, task), "the job is left", SOON)
+        wait(partial(is_clean, server, task), "the job is left", SOON)
     assert client.xcom(run, "long.wait") == {"return_code": 0, "stdout": "one\ntwo", "stderr": None, "r": "7"}
     lines = client.log(run, "long.wait").splitlines()
     assert [line for line in lines if line in ("one", "two")] == ["one", "two"]
@@ -114,7 +119,7 @@ def test_marked_as_failed_while_deferred(run: Run, client: Client, server: Serve
     client.wait_for_task(run, "marked.wait", {"deferred"})
     assert len(jobs(server, "marked.wait")) == 1
     client.set_task_state(run, "marked.wait", "failed")
-    wait(lambda: not jobs(server, "marked.wait"), "the job goes on", SOON)
+    wait(partial(is_clean, server, "marked.wait"), "the job goes on", SOON)
 
 
 def test_stages_hand_over(run: Run, client: Client, server: Server) -> None:
