@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _OF_A_TASK = {"pool": "pool", "pool_slots": "pool-slots", "priority": "priority", "resources": "resources"}
 _OF_A_STAGE_OF_A_JOB = {**_OF_A_TASK, "notify": "notify", "teardown": "teardown"}
 
+#: Kinds that Airflow's own operators run, which write to the task log themselves.
+_OWN_LOG = ("operator", "trigger", "approval")
+
 #: Backends that run on the worker's own machine.
 _ON_THE_WORKER = ("local",)
 
@@ -82,6 +85,7 @@ class _Jobs:
             for index, stage in enumerate(job.stages):
                 own = (*path, "stages", index)
                 self._resources(stage, job, own)
+                self._own_log(stage, own)
                 for inner, place in _inner_stages(stage, own):
                     self._nested(inner, place)
 
@@ -123,6 +127,14 @@ class _Jobs:
             if stage.logging is not None and getattr(stage.logging, key) is not None:
                 hint = f"write logging: {{{key}: ...}} on the {owner}"
                 message = f"{why}, so '{key}' belongs to the {owner}"
+                self.add("bad-combination", message, (*path, "logging", key), hint, on_key=True)
+
+    def _own_log(self, stage: Stage, path: Path) -> None:
+        """What an operator writes is neither turned into JSON nor copied to a file."""
+        for key in ("format", "file"):
+            if stage.kind in _OWN_LOG and stage.logging is not None and getattr(stage.logging, key):
+                message = f"{article(stage.noun)} writes its own log, which has no '{key}'"
+                hint = f"remove '{key}'; `level` holds for the operator's logger"
                 self.add("bad-combination", message, (*path, "logging", key), hint, on_key=True)
 
     def _retry_is_not_told(self, place: Job | Stage, path: Path) -> None:
