@@ -14,12 +14,9 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_stagecoach.backends._bash_alone import MAGIC, compose
 from airflow_stagecoach.backends.base import Backend
 from airflow_stagecoach.backends.shipment import ShipmentError
 from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed
-from airflow_stagecoach.engine.classification import classified
-from airflow_stagecoach.engine.failures import error_of
 from airflow_stagecoach.engine.log_levels import unmarked
 from airflow_stagecoach.engine.transport import load
 
@@ -75,7 +72,9 @@ def check_config(backend: type[RemoteBackend], config: Mapping[str, Any]) -> Any
 
     if backend.Config is None:
         if config:
-            raise BackendConfigError(backend.type, [((key,), "is no setting of this backend") for key in config])
+            raise BackendConfigError(
+                backend.type, [((key,), "is no setting of this backend") for key in config]
+            )
         return None
     try:
         return backend.Config.model_validate(config)
@@ -216,6 +215,8 @@ class RemoteBackend(Backend):
             return error.error
         if isinstance(error, ShipmentError):
             return {"type": "ShipmentError", "message": str(error), "category": "configuration"}
+        from airflow_stagecoach.engine.failures import error_of
+
         return error_of(error)
 
     # -- what tasks and triggers use --------------------------------------------------------
@@ -361,6 +362,8 @@ def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Res
             f"the outputs take {size}, more than the 10 MiB that a result may have; write them to a file"
         )
         return failed(unit, {"type": "ResultTooLarge", "message": message})
+    from airflow_stagecoach.backends._bash_alone import MAGIC, compose
+
     try:
         result = compose(unit, text) if text.startswith(MAGIC) else load(text.decode("utf-8"))
         if not isinstance(result["stages"], dict) or result["state"] not in ("success", "failed", "skipped"):
@@ -390,6 +393,8 @@ def _stopped_from_outside(result: Result, handle: Handle, status: Status) -> Res
 def _with_memory(result: Result, status: Status) -> Result:
     """The result, with what only the place knows: that a process was killed for its memory."""
     if status.reason == "OOMKilled":
+        from airflow_stagecoach.engine.classification import classified
+
         for stage in result["stages"].values():
             if stage["error"] and stage["error"].get("exit_code") in _KILLED:
                 stage["error"] = classified({**stage["error"], "category": "resource", "reason": "OOMKilled"})
@@ -398,6 +403,8 @@ def _with_memory(result: Result, status: Status) -> Result:
 
 def _no_result(handle: Handle, status: Status) -> Error:
     """Why there is no result: the reason that the place gives, else the exit code."""
+    from airflow_stagecoach.engine.classification import classified
+
     said = f": {status.message}" if status.message else ""
     if status.exit_code:
         message = f"{handle['name']} ended with exit code {status.exit_code} and left no result{said}"
