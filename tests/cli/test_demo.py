@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_stagecoach.cli import demo
-from airflow_stagecoach.cli.local_airflow import COMPONENTS, AirflowStartError, LocalAirflow, is_free
+from airflow_stagecoach.cli.local_airflow import (
+    COMPONENTS,
+    MARK,
+    AirflowStartError,
+    LocalAirflow,
+    is_free,
+)
 from airflow_stagecoach.cli.main import main
 
 if TYPE_CHECKING:
@@ -33,6 +39,43 @@ def test_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert main(["demo", str(tmp_path), "--port", str(port)]) == 2
     assert f"port {port} is taken" in capsys.readouterr().err
     assert is_free(port)
+
+
+def test_home_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "home"
+    lock = demo._lock(home, "http://127.0.0.1:8123")
+    assert lock is not None
+    assert main(["demo", str(tmp_path), "--home", str(home)]) == 2
+    error = capsys.readouterr().err
+    assert f"an Airflow runs in {home} already, at http://127.0.0.1:8123" in error
+    assert "--home" in error
+    lock.close()
+    again = demo._lock(home, "http://127.0.0.1:8124")
+    assert again is not None
+    again.close()
+    assert (home / demo.LOCK).read_text() == "http://127.0.0.1:8124\n"
+
+
+def test_processes_of_others_are_left_alone(tmp_path: Path) -> None:
+    """Also of those who look at our Airflow with its own AIRFLOW_HOME."""
+    airflow = LocalAirflow(tmp_path / "home", tmp_path)
+    environment = airflow.environment()
+    mark = environment.pop(MARK)
+    with (
+        subprocess.Popen(["/bin/sleep", "60"], env=environment) as other,
+        subprocess.Popen(["/bin/sleep", "60"], env={MARK: mark}, start_new_session=True) as ours,
+    ):
+        try:
+            deadline = time.monotonic() + 10
+            while ours.pid not in (found := list(airflow.find_processes())):  # Not before its exec.
+                assert time.monotonic() < deadline
+            assert other.pid not in found
+            airflow.stop()
+            assert ours.wait(10) == -15
+            assert other.poll() is None
+        finally:
+            other.kill()
+            ours.kill()
 
 
 def test_examples_are_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

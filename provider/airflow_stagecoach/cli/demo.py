@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
     from types import FrameType
+    from typing import TextIO
 
 PORT = 8080
+
+#: Held while an Airflow runs in its folder; says where that is.
+LOCK = "demo.lock"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +50,15 @@ def run(args: argparse.Namespace) -> int:
         return 2
     port = args.port or (PORT if is_free(PORT) else free_port())
     airflow = LocalAirflow(Path(args.home), folder, port=port)
+    lock = _lock(airflow.home, airflow.url)
+    if lock is None:
+        where = (airflow.home / LOCK).read_text().strip()
+        print(
+            f"an Airflow runs in {airflow.home} already, at {where}; "
+            "stop it, or give this one a folder of its own: --home FOLDER",
+            file=sys.stderr,
+        )
+        return 2
     signal.signal(signal.SIGTERM, _interrupt)
     # A shell lets what it starts in the background ignore Ctrl-C.
     signal.signal(signal.SIGINT, _interrupt)
@@ -72,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         airflow.stop()
+        lock.close()
     return 0
 
 
@@ -82,6 +96,26 @@ def find_examples() -> Path | None:
             if (folder / "dags_examples").is_dir():
                 return folder / "dags_examples"
     return None
+
+
+def _lock(home: Path, url: str) -> TextIO | None:
+    """Keep the folder for this process, until the file is closed; ``None`` when another one has it.
+
+    Two Airflows in one folder would share a database, and their schedulers each other's tasks.
+    """
+    import fcntl
+
+    home.mkdir(parents=True, exist_ok=True)
+    file = (home / LOCK).open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(f"{url}\n")
+    file.flush()
+    return file
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -48,6 +49,10 @@ COMPONENTS = {
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
 
+#: In the environment of all that an Airflow of ours starts. AIRFLOW_HOME would not do: who looks at it
+#: with Airflow's own commands sets that too.
+MARK = "STAGECOACH_LOCAL_AIRFLOW"
+
 #: Seconds between SIGTERM and SIGKILL. The scheduler waits for its running tasks.
 GRACE = 10.0
 
@@ -80,6 +85,7 @@ class LocalAirflow:
         self.options = dict(options or {})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
+        self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
 
     @property
     def url(self) -> str:
@@ -133,6 +139,7 @@ class LocalAirflow:
             if not name.startswith(("AIRFLOW__", "AIRFLOW_HOME", "AIRFLOW_CONFIG", "_AIRFLOW"))
         }
         environment["AIRFLOW_HOME"] = str(self.home)
+        environment[MARK] = self._mark
         environment["PYTHONUNBUFFERED"] = "1"
         if component == "execution-api":
             options["api.port"] = str(self.execution_port)
@@ -240,7 +247,7 @@ class LocalAirflow:
         Most are in the session of their component. A stage's command may have one of its own, and is
         known by its environment, which in turn is lost where a process changed its title.
         """
-        mark = f"AIRFLOW_HOME={self.home}".encode()
+        mark = f"{MARK}={self._mark}".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             if int(folder.name) == os.getpid():
                 continue
