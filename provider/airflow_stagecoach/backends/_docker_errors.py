@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from airflow_stagecoach.backends.remote import BackendFailure
-from airflow_stagecoach.engine.failures import shorten
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import Error
@@ -101,6 +100,8 @@ def _found(error: Exception, host: str, image: str) -> BackendFailure | None:
 
 
 def _refused(status: int, text: str, image: str) -> BackendFailure:
+    from airflow_stagecoach.engine.failures import shorten
+
     text = shorten(" ".join(text.split()))
     if _DISK_FULL.search(text):
         return BackendFailure(f"the daemon's disk is full: {text}", category="resource", reason="disk-full")

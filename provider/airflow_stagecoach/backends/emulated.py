@@ -8,6 +8,8 @@ place that it is for. Nothing of the worker's environment is there but ``PATH``,
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import sys
@@ -16,12 +18,13 @@ from glob import escape, glob
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_stagecoach.backends.detached import Detached
+from airflow_stagecoach.backends.ownership import OWNER, Leftover, owner, owner_labels
 from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.shipment import unpack_unit
 from airflow_stagecoach.backends.work import Handle, Lines, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow_stagecoach.backends.ownership import Leg
     from airflow_stagecoach.backends.work import Work
@@ -63,6 +66,9 @@ class EmulatedBackend(RemoteBackend):
         os.mkdir(folder, 0o700)  # fails when this try was started before
         leg: Leg | None = work.unit.get("leg")  # type: ignore[assignment]  # operators add it for us
         workdir = None if leg is None else self._folder_of_leg(leg["key"])
+        if workdir is not None and leg is not None and not leg["keep"]:
+            with open(f"{workdir}.owner", "w", encoding="utf-8") as file:
+                json.dump(owner_labels(work.identity), file)
         unpack_unit(work.unit, folder, workdir=workdir, ship=self._ship)
         pid = Detached(folder).start(self._command(work.name))
         return {"id": str(pid), "name": work.name}
@@ -97,7 +103,31 @@ class EmulatedBackend(RemoteBackend):
         shutil.rmtree(self._process(handle).folder, ignore_errors=True)
 
     def clean_leg(self, key: str) -> None:
-        shutil.rmtree(self._folder_of_leg(key), ignore_errors=True)
+        self._remove_shared(self._folder_of_leg(key))
+
+    def leftovers(self) -> Iterator[Leftover]:
+        for path in glob(os.path.join(escape(self._base), "*", "unit.json")):
+            name = os.path.basename(os.path.dirname(path))
+            identity = owner({OWNER: json.dumps((_read(path) or {}).get("identity"))})
+            if identity is not None:
+                yield Leftover("process", name, name, identity, shared=False)
+        for path in glob(os.path.join(escape(self._base), "leg-*.owner")):
+            folder, identity = path.removesuffix(".owner"), owner(_read(path))
+            if identity is not None:
+                yield Leftover("folder", folder, os.path.basename(folder), identity, shared=True)
+
+    def discard(self, leftover: Leftover) -> None:
+        if leftover.shared:
+            self._remove_shared(leftover.id)
+            return
+        process = Detached(os.path.join(self._base, leftover.id))
+        process.stop(0)
+        shutil.rmtree(process.folder, ignore_errors=True)
+
+    def _remove_shared(self, folder: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(f"{folder}.owner")
 
     def _folder_of_leg(self, key: str) -> str:
         return os.path.join(self._base, f"leg-{key}")
@@ -108,3 +138,12 @@ class EmulatedBackend(RemoteBackend):
 
     def _process(self, handle: Handle) -> Detached:
         return Detached(os.path.join(self._base, handle["name"]))
+
+
+def _read(path: str) -> Any:
+    """What a JSON file holds, ``None`` when it is gone or damaged."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None

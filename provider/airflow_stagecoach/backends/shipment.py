@@ -16,7 +16,6 @@ import os
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.backends._bash_alone import fallback
 from airflow_stagecoach.backends.work import failed
 from airflow_stagecoach.engine import pack
 from airflow_stagecoach.engine.transport import dump
@@ -105,6 +104,8 @@ def _contents(unit: Unit, folder: str, workdir: str | None, ship: list[str]) -> 
     }
     yield "stagecoach.pyz", pack.build()
     yield "unit.json", dump(travelling).encode("utf-8")
+    from airflow_stagecoach.backends._bash_alone import fallback
+
     without = fallback(unit, folder, travelling["workdir"])
     yield "no-python.json", dump(without.result or failed(unit, _no_python(unit))).encode("utf-8") + b"\n"
     for name, text in without.files.items():

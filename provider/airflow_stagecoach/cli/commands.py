@@ -15,6 +15,7 @@ COMMANDS = {
     "runs": "show runs: what each job, leg and stage did, and why",
     "status": "tell whether Airflow and everything that documents need is up",
     "backends": "list where jobs may run, and reach out to each place",
+    "sweep": "remove what dead tasks have left where jobs run: containers, volumes, processes",
     "pools": "list the pools that documents use, and make those that are missing",
     "runner": "run jobs of runs-on: self-hosted on this machine: serve, status, drain",
     "demo": "start a real Airflow on this machine with a folder of documents",
