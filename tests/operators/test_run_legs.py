@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_stagecoach.operators._run import STAGES, WorkflowRun
+from airflow_stagecoach.operators._run import RECORD, STAGES, WorkflowRun
 from tests.factory.plans import job, stage, workflow
 
 STRATEGY = {"legs": [{"n": 0}, {"n": 1}], "axes": ["n"], "fail_fast": True}
@@ -78,3 +78,27 @@ def test_a_leg_of_tasks(states: tuple[str, str], result: str) -> None:
     found = {"j.a_0": "failed", "j.b_0": "upstream_failed", "j.a_1": states[0], "j.b_1": states[1]}
     run = WorkflowRun(plan, Data(dict(found), {}))
     assert run.leg_result("j", 1) == result
+
+
+@pytest.mark.parametrize(
+    ("states", "record", "result"),
+    [
+        (("success", "skipped"), None, "cancelled"),
+        (("success", "skipped"), {"outcome": "cancelled"}, "cancelled"),
+        (("success", "skipped"), {"outcome": "skipped"}, "success"),
+        (("skipped", "skipped"), {"outcome": "skipped"}, "cancelled"),
+        (("skipped", "success"), None, "success"),
+    ],
+)
+def test_a_last_stage_with_an_if_tells_by_its_record(
+    states: tuple[str, str], record: Any, result: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = workflow(job("j", stage("a"), stage("b", if_="${{ matrix.n }}"), strategy=STRATEGY))
+    found = {"j.a_0": "failed", "j.b_0": "upstream_failed", "j.a_1": states[0], "j.b_1": states[1]}
+    data = Data(dict(found), {})
+
+    def output(task_id: str, index: int | None, key: str = "return_value") -> Any:
+        return record if (task_id, index, key) == ("j.b", 1, RECORD) else None
+
+    monkeypatch.setattr(data, "output", output)
+    assert WorkflowRun(plan, data).leg_result("j", 1) == result

@@ -166,7 +166,10 @@ class WorkflowRun:
         return result
 
     def _was_cancelled(self, job_id: str, index: int | None, result: str | None) -> bool:
-        """Whether ``fail-fast`` stopped a leg: another failed, and stages without an ``if`` are skipped."""
+        """Whether ``fail-fast`` stopped a leg: another failed, and its last stages are skipped.
+
+        Not by themselves: a stage whose ``if`` was false left a record that says so.
+        """
         record = self._record(job_id, index)
         if record is not None and any(stage["outcome"] == CANCELLED for stage in record.values()):
             # Its one task tells of stages that were broken off; they failed, but the task is skipped.
@@ -175,12 +178,21 @@ class WorkflowRun:
         if result not in (SUCCESS, SKIPPED):
             return False
         stages = work_stages(self.jobs[job_id])
-        if not any(
-            "if" not in stage["spec"] and self.stage_state(job_id, stage, index) == "skipped"
-            for stage in stages
-        ):
+        skipped: list[StagePlan] = []
+        for stage in reversed(stages):  # where a later stage ran, nothing was stopped
+            if self.stage_state(job_id, stage, index) != "skipped":
+                break
+            skipped.append(stage)
+        if not skipped or not self._any_failed(job_id):
             return False
-        return self._any_failed(job_id)
+        if any("if" not in stage["spec"] for stage in skipped):
+            return True
+        return record is None and any(not self._skipped_itself(job_id, stage, index) for stage in skipped)
+
+    def _skipped_itself(self, job_id: str, stage: StagePlan, index: int | None) -> bool:
+        """Whether a skipped stage left a record of it."""
+        record = self._data.output(f"{job_id}.{stage['task_id']}", index, RECORD)
+        return isinstance(record, dict) and record.get("outcome") == "skipped"
 
     def _any_failed(self, job_id: str) -> bool:
         """Whether a stage of any leg failed. Looked up once: every leg of the job asks."""
