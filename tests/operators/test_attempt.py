@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
     TaskDeferred,
 )
+from structlog.testing import capture_logs
 
 from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators import _fail_fast
@@ -305,6 +306,15 @@ class TestDeadlines:
         validate_record(tried.record)
         assert tried.record["category"] == "timeout"
         assert "5 s" in tried.report["message"]
+
+    def test_the_log_says_that_it_was_the_timeout(self) -> None:
+        with capture_logs() as lines:
+            tried = raising(AirflowTaskTimeout("Timeout, PID: 12"))
+        message = "The try was ended: the timeout of the stage ran out"
+        assert tried.report["message"] == message
+        told = [line for line in lines if line["log_level"] == "error"]
+        assert message in str(told[0])
+        assert "Failure report" in str(told[1])
 
     @pytest.mark.parametrize(("limit", "again"), [(5.0, False), (300.0, True)])
     def test_no_other_try_when_the_time_is_over_before_it(self, limit: float, again: bool) -> None:

@@ -134,6 +134,9 @@ class Attempt:
         self._push(ERROR, report)
         outcome = "cancelled" if error.get("category") == "cancelled" else "failure"
         self._leave(self._told("failed", outcome, error), will_retry=verdict.retries)
+        if _AIRFLOWS_TIMEOUT.match(str(exception)):
+            # Airflow's own line says only that a process timed out.
+            operator.log.error("%s", report["message"])
         operator.log.error("Failure report: %s", json.dumps(report, ensure_ascii=False, default=str))
         return verdict
 
