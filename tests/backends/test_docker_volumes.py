@@ -74,6 +74,14 @@ def test_where_the_volume_is_mounted(settings: dict[str, Any], path: str | None)
     assert binds == ([] if path is None else [f"stagecoach-{leg_key(of)}:{path}"])
 
 
+def test_settings_that_hold_a_secret_are_not_shown() -> None:
+    of = identity()
+    the_unit: Any = {**unit("", of), "contexts": {"secrets": {"T": "hunter2-hunter2"}}}
+    backend = DockerBackend({"image": "x", "env": {"TOKEN": "Bearer hunter2-hunter2"}})
+    rendered = backend.render(Work.of(of, the_unit))
+    assert rendered["environment"] == {"TOKEN": "Bearer ***"}
+
+
 @needs_engine
 class TestVolumes:
     @pytest.fixture(autouse=True)

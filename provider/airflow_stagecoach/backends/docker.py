@@ -119,6 +119,12 @@ class DockerBackend(RemoteBackend):
     # -- the contract -----------------------------------------------------------------------
 
     def render(self, work: Work) -> Mapping[str, Any]:
+        from airflow_stagecoach.engine.secrets import Hider
+
+        shown: dict[str, Any] = Hider(work.unit.get("contexts") or {}).value(self._request(work))
+        return shown
+
+    def _request(self, work: Work) -> dict[str, Any]:
         """What the daemon is asked to create."""
         settings = self.settings
         resources: Any = work.unit.get("resources") or {}
@@ -148,7 +154,7 @@ class DockerBackend(RemoteBackend):
         }
 
     def start(self, work: Work) -> Handle:
-        request = dict(self.render(work))
+        request = self._request(work)
         self._pull()
         request["host_config"] = self.client.create_host_config(**_sdk(request["host_config"]))
         # Else an image's own entrypoint would get our command as its arguments.
