@@ -185,6 +185,14 @@ def test_check(
     assert found["missing"]["message"] == found["missing"]["error"]
 
 
+def test_a_place_that_nothing_names_is_not_asked() -> None:
+    listed = list_backends(["self-hosted"])
+    check_backends(listed, {})
+    assert [(one["reachable"], one["message"]) for one in listed] == [(None, "needs host, token")]
+    check_backends(listed, {"host": "h", "token": "t", "labels": "x"})
+    assert [one["reachable"] for one in listed] == [False]
+
+
 def test_listing_imports_nothing_of_a_place() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "docker"]:
         del sys.modules[name]

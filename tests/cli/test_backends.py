@@ -85,6 +85,7 @@ def test_json(call: Call) -> None:
         ),
         (["broken"], 1, "is broken"),
         (["local"], 0, "runs on this machine"),
+        (["self-hosted"], 1, "not checked: needs host"),
     ],
 )
 def test_check(call: Call, arguments: list[str], code: int, part: str) -> None:

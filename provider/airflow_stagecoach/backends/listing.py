@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: A place that has not answered after so many seconds is not reachable.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Setting(TypedDict):
@@ -27,7 +27,8 @@ class Setting(TypedDict):
 class Listed(TypedDict):
     """One registered backend. JSON-able.
 
-    ``error`` tells why no document can use it, ``reachable`` and ``message`` are there once it was checked.
+    ``error`` tells why no document can use it, ``reachable`` and ``message`` are there once it was checked;
+    ``reachable`` is ``None`` then, too, where settings are missing that name the place.
     """
 
     type: str
@@ -129,7 +130,7 @@ def _listed(one: Installed, everything: Sequence[Installed]) -> Listed:
 
 
 def _check(listed: Listed, settings: Mapping[str, Any]) -> None:
-    from airflow_stagecoach.backends.remote import RemoteBackend
+    from airflow_stagecoach.backends.remote import BackendConfigError, RemoteBackend
 
     backend = Installed(listed["type"], listed["distribution"], listed["version"], listed["path"]).load()
     if not issubclass(backend, RemoteBackend):
@@ -140,8 +141,12 @@ def _check(listed: Listed, settings: Mapping[str, Any]) -> None:
     missing = [one["name"] for one in listed["settings"] if one["required"] and one["name"] not in given]
     try:
         made = _with_gaps(backend, missing)(given)
-    except Exception as error:
+    except BackendConfigError as error:
+        wanted = [".".join(map(str, path)) for path, text in error.problems if text == "is missing"]
         listed["message"] = str(error)
+        if len(wanted) == len(error.problems):
+            # There is no place of its own to ask.
+            listed["reachable"], listed["message"] = None, f"needs {', '.join(wanted)}"
         return
     try:
         listed["message"], listed["reachable"] = made.check(), True

@@ -55,7 +55,16 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(listed, ensure_ascii=False, indent=2, default=str))
     else:
         print(_text(listed, details=bool(names)), end="")
-    return 1 if any(one["error"] is not None or one["reachable"] is False for one in listed) else 0
+    return 1 if any(map(_is_bad, listed)) or (args.check and names and _unchecked(listed)) else 0
+
+
+def _is_bad(listed: Listed) -> bool:
+    return listed["error"] is not None or listed["reachable"] is False
+
+
+def _unchecked(listed: Sequence[Listed]) -> bool:
+    """Whether one could not be asked for want of settings: bad for whoever named it."""
+    return any(one["reachable"] is None for one in listed)
 
 
 def _canonical(name: str) -> str:
@@ -98,10 +107,11 @@ def _text(listed: Sequence[Listed], *, details: bool) -> str:
     rows: list[list[str]] = [
         [one["type"], one["distribution"], one["version"], " ".join(one["capabilities"])] for one in good
     ]
-    if any(one["reachable"] is not None for one in good):
+    if any(one["message"] is not None for one in good):
         heads.append("CHECK")
+        words = {True: "", False: "not reachable: ", None: "not checked: "}
         for row, one in zip(rows, good, strict=True):
-            row.append(_one_line(one["message"] if one["reachable"] else f"not reachable: {one['message']}"))
+            row.append(words[one["reachable"]] + _one_line(one["message"]))
     elif not details:
         heads.append("SETTINGS")
         for row, one in zip(rows, good, strict=True):
