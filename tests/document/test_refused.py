@@ -99,7 +99,7 @@ WORKFLOW = [
         None,
     ),
     ("params: {a: {type: int, options: [1]}}", "bad-combination", "'options' belongs to type: choice", None),
-    ("params: {a: {desc: x}}", "missing-key", "a param needs 'type'", None),
+    ("params: {a: {desc: x}}", "missing-key", "a param needs 'type'", "write type: str, or another type"),
     (
         "env: {A-B: x}",
         "bad-name",
@@ -190,7 +190,7 @@ JOB = [
     ("retry: {max: 1, factor: 2}", "bad-combination", "'factor' belongs to backoff: exponential", "write backoff: exponential, or remove 'factor'"),
     ("retry: {max: 1, backoff: custom}", "missing-key", "backoff: custom needs 'delays' or 'policy'", "write delays: [10s, 1m, 5m]"),
     ("retry: {max: 1, backoff: exponental}", "bad-word", "expected fixed, linear, exponential or custom, found 'exponental'", "did you mean 'exponential'?"),
-    ("retry: {delay: 1}", "missing-key", "a retry needs 'max'", None),
+    ("retry: {delay: 1}", "missing-key", "a retry needs 'max'", "write max: 3"),
     ("retry: {max: 1, on: [300]}", "out-of-range", "an exit code is from 0 to 255, found 300", "write http:300"),
     ("strategy: {matrix: {a: 1}}", "bad-matrix", "expected a list of values, found the number 1", "write [1]"),
     ("strategy: {matrix: {a b: [1]}}", "bad-name", "'a b' is no name for a matrix axis", "use letters, digits, - and _, beginning with a letter or _"),

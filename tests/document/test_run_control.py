@@ -44,7 +44,7 @@ WORKFLOW = [
     # concurrency
     ("concurrency: 5", "wrong-type", "expected the name of a group or a map, found the number 5", "write max-active-tasks: 5 for tasks at a time, max-active-runs: 5 for runs", "5"),
     ("concurrency: ''", "empty-value", "expected text, found an empty one", None, "''"),
-    ("concurrency: {on-conflict: queue}", "missing-key", "concurrency needs 'group'", None, "concurrency"),
+    ("concurrency: {on-conflict: queue}", "missing-key", "concurrency needs 'group'", "write group: NAME", "concurrency"),
     ("concurrency: {group: a, cancel-in-progress: true}", "unknown-key", "unknown key 'cancel-in-progress' in concurrency", "write on-conflict: cancel-running", "cancel-in-progress"),
     ("concurrency: {group: a, cancel-in-progress: false}", "unknown-key", "unknown key 'cancel-in-progress' in concurrency", "write on-conflict: queue", "cancel-in-progress"),
     ("concurrency: {group: a, on-conflict: cancel}", "bad-word", "expected queue, reject, skip or cancel-running, found 'cancel'", "write cancel-running", "cancel"),

@@ -51,6 +51,7 @@ class Concurrency(Model):
     """Runs of one group, of this or any other workflow, do not overlap."""
 
     noun = "concurrency"
+    needed: ClassVar[Mapping[str, str]] = {"group": "write group: NAME"}
     habits: ClassVar[Mapping[str, str]] = {
         "name": "write group",
         "key": "write group",

@@ -132,6 +132,8 @@ class Model(BaseModel, metaclass=_Construct):
     noun: ClassVar[str] = "map"
     #: Keys that people bring from other tools -> what to write here.
     habits: ClassVar[Mapping[str, str]] = {}
+    #: Keys that must be there -> what to write where one is not.
+    needed: ClassVar[Mapping[str, str]] = {}
     #: Keys that may be written with nothing after the colon.
     nullable: ClassVar[frozenset[str]] = frozenset({"desc"})
 
@@ -158,7 +160,8 @@ class Model(BaseModel, metaclass=_Construct):
         clean, seen = cls._take_keys(data, faults, written=context is not None)
         for name, alias in _required(cls).items():
             if name not in seen and not faults.meant(alias):
-                faults.add(fault("missing-key", f"{article(cls.noun)} needs '{alias}'", on_key=True))
+                message = f"{article(cls.noun)} needs '{alias}'"
+                faults.add(fault("missing-key", message, cls.needed.get(alias), on_key=True))
         model: Self | None = None
         try:
             model = handler(clean)

@@ -48,7 +48,11 @@ def type_value(value: Any) -> str:
         hint = (
             f"did you mean '{meant}'?"
             if meant
-            else did_you_mean(text, TYPES, f"the types are {', '.join(TYPES)}")
+            else did_you_mean(
+                text,
+                TYPES,
+                f"the types are {', '.join(TYPES)}; a default is written {{type: str, default: ...}}",
+            )
         )
         raise fault("bad-word", f"unknown type of a param, found {found(text)}", hint)
     return text
@@ -79,6 +83,7 @@ class Param(Model):
     """One typed param. ``name: int`` is short for ``name: {type: int}``."""
 
     noun = "param"
+    needed: ClassVar[Mapping[str, str]] = {"type": "write type: str, or another type"}
     nullable = frozenset({"desc", "default"})
     habits: ClassVar[Mapping[str, str]] = {
         "description": "write desc",

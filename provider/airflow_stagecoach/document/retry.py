@@ -162,6 +162,7 @@ class Retry(Model):
     """
 
     noun = "retry"
+    needed: ClassVar[Mapping[str, str]] = {"max": "write max: 3"}
     habits: ClassVar[Mapping[str, str]] = {
         "attempts": "write max: the number of retries after the first try",
         "retries": "write max",
