@@ -5,7 +5,10 @@ One run has a job for everything; the tests look at it one after the other.
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -51,6 +54,9 @@ docker-e2e:
           id: wait
           retry: {max: 1, delay: 1s}
           bash: 'echo one; touch /go/again.up; until [ -e /go/again ]; do sleep 0.2; done; echo two'
+    lost:
+      runs-on: DOCKER
+      stages: [{name: Wait, id: wait, bash: 'touch /go/lost.up; sleep 600'}]
     marked:
       runs-on: DOCKER
       stages: [{name: Wait, id: wait, bash: 'touch /go/marked.up; sleep 600'}]
@@ -145,25 +151,54 @@ def error_of(installation: Installation, run: Run, task: str, index: int = -1) -
     return error
 
 
-def test_a_killed_worker(run: Run, installation: Installation, engine: DockerEngine, go: Path) -> None:
-    """The next try finds the container."""
-    wait((go / "again.up").exists, "the container does not start", 120)
-    kill(installation.worker_pid(run, "again.wait"))
-    task = installation.client.wait_for_task(run, "again.wait", {"up_for_retry", "queued"})
-    assert len(containers(engine, "again.wait")) == 1, task
+def test_what_happens_in_the_first_seconds(run: Run, installation: Installation, go: Path) -> None:
+    """While a worker still follows the container: two workers are killed, a task is marked."""
+    waiting = {"again", "lost", "marked"}
+
+    def strike() -> bool:
+        for job in [job for job in waiting if (go / f"{job}.up").exists()]:
+            if job == "marked":
+                installation.client.set_task_state(run, "marked.wait", "failed")
+            else:
+                kill(installation.worker_pid(run, f"{job}.wait"))
+            waiting.remove(job)
+        return not waiting
+
+    wait(strike, "the containers do not start", 150, lambda: installation.client.states(run))
+
+
+def test_a_marked_task_leaves_no_container(run: Run, engine: DockerEngine) -> None:
+    wait(lambda: not containers(engine, "marked.wait"), "the container goes on", SOON)
+
+
+def test_the_next_try_finds_the_container(
+    run: Run, installation: Installation, engine: DockerEngine, go: Path
+) -> None:
+    client = installation.client
+    assert len(containers(engine, "again.wait")) == 1
     (go / "again").touch()
-    installation.client.wait_for_task(run, "again.wait", {"success"})
-    assert installation.client.xcom(run, "again.wait")["stdout"] == "one\ntwo"
-    assert "is there already, started by an earlier try" in installation.client.log(
-        run, "again.wait", try_number=2
-    )
+    client.wait_for_task(run, "again.wait", {"success"})
+    assert client.xcom(run, "again.wait")["stdout"] == "one\ntwo"
+    assert "is there already, started by an earlier try" in client.log(run, "again.wait", try_number=2)
     assert starts(engine)["again-wait"] == 1
 
 
-def test_marked_as_failed(run: Run, installation: Installation, engine: DockerEngine, go: Path) -> None:
-    wait((go / "marked.up").exists, "the container does not start", 120)
-    installation.client.set_task_state(run, "marked.wait", "failed")
-    wait(lambda: not containers(engine, "marked.wait"), "the container goes on", SOON)
+def test_sweep(run: Run, installation: Installation, engine: DockerEngine) -> None:
+    """A killed worker without another try leaves its container; a sweep takes that, and no other."""
+    installation.client.wait_for_task(run, "marked-deferred.wait", {"deferred"})
+    installation.client.wait_for_task(run, "lost.wait", {"failed"})
+    assert len(containers(engine, "lost.wait")) == 1
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_stagecoach.cli.main", "sweep", "--json"],
+        env=installation.airflow.environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.stdout, done.stderr
+    assert [one["of"]["task_id"] for one in json.loads(done.stdout)] == ["lost.wait"]
+    assert containers(engine, "lost.wait") == []
+    assert len(containers(engine, "marked-deferred.wait")) == 1
 
 
 def test_deferred(run: Run, installation: Installation, engine: DockerEngine, go: Path) -> None:
