@@ -25,12 +25,12 @@ class Place(EmulatedBackend):
         self.unit = unit
 
 
-def sent(operator: Any) -> Any:
+def sent(operator: Any, hooks: Hooks | None = None) -> Any:
     """The unit of a task as its backend gets it."""
     place, ti = Place(), FakeTask(operator.task_id)
     ti.task = operator  # type: ignore[attr-defined]  # as the real one has it
     unit: Any = {"stages": operator.spec.get("stages", [operator.spec])}
-    _remote.run(place, unit, Hooks(), ti)
+    _remote.run(place, unit, hooks or Hooks(), ti)
     return place.unit
 
 
@@ -44,3 +44,22 @@ def test_resources(granularity: str) -> None:
 def test_no_resources() -> None:
     plan = workflow(job("a", stage("s", bash="true")))
     assert "resources" not in sent(make_operator(plan, "a"))
+
+
+class Log(Hooks):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, str]] = []
+
+    def log(self, text: str, level: str = "info") -> None:
+        self.lines.append((level, text))
+
+
+@pytest.mark.parametrize("resources", [{}, MEMORY])
+def test_an_emulated_place_tells_that_it_limits_nothing(resources: dict[str, int]) -> None:
+    log = Log()
+    spec: dict[str, Any] = {"resources": resources} if resources else {}
+    sent(make_operator(workflow(job("a", stage("s", bash="true", **spec))), "a"), log)
+    assert [level for level, text in log.lines if "resources" in text] == (["warning"] if resources else [])

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 BEFORE_DEFERRING = 10.0
 
 
+#: Type of what stands for another backend on the worker.
+EMULATED = "emulated"
+
+
 def identity(ti: Any) -> Identity:
     """Which task this is."""
     index = ti.map_index
@@ -63,6 +67,8 @@ def run(backend: Backend, unit: Unit, hooks: Hooks, ti: Any) -> Result:
     # Without a triggerer the wait is for this process alone.
     wait = None if _local.session is not None else BEFORE_DEFERRING
     whole = _complete(unit, ti)
+    if "resources" in whole and backend.type == EMULATED:
+        hooks.log("The place is emulated: `resources` are neither given nor limited", "warning")
     try:
         return backend.run(whole, hooks, wait=wait)
     except StillRunning as still:
