@@ -105,6 +105,17 @@ def docker(engine: DockerEngine) -> Iterator[Runner]:
     assert engine.containers() == [], "something is left"
 
 
+@pytest.fixture(scope="module")
+def self_hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    for package in ("fastapi", "uvicorn", "httpx"):
+        pytest.importorskip(package)
+    from tests.runner.server import TOKEN, Server
+
+    with Server(tmp_path_factory.mktemp("suite") / "runner", "--jobs", "4") as server:
+        settings = {"host": f"http://127.0.0.1:{server.port}", "token": TOKEN, "ship": SHIP}
+        yield from serving({"type": "self-hosted", "with_": settings})
+
+
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_local(name: str, local: Runner) -> None:
     agrees(WORKFLOWS[name][1], local.outcome(name))
@@ -120,6 +131,12 @@ def test_emulated(name: str, emulated: Runner, local: Runner) -> None:
 def test_docker(name: str, docker: Runner, local: Runner) -> None:
     agrees(WORKFLOWS[name][1], docker.outcome(name))
     same(local.outcome(name), docker.outcome(name))
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_self_hosted(name: str, self_hosted: Runner, local: Runner) -> None:
+    agrees(WORKFLOWS[name][1], self_hosted.outcome(name))
+    same(local.outcome(name), self_hosted.outcome(name))
 
 
 # -- comparing ------------------------------------------------------------------------------
