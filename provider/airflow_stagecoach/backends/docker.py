@@ -41,7 +41,7 @@ class DockerBackend(RemoteBackend):
     """Runs work in a container of its own."""
 
     type: ClassVar[str] = "docker"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "volumes", "image"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "volumes"})
     Config: ClassVar[Any] = DockerConfig
 
     settings: DockerConfig

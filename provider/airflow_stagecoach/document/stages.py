@@ -87,9 +87,9 @@ def stage_value(value: Any, info: ValidationInfo) -> Stage:
         raise fault("stage-kind", message, "make two stages of it, or remove one of the keys")
     if "image" in kinds:
         faults = Faults()
-        hint = "this backend runs bash, run, uses and nested stages on the worker itself"
+        hint = "for a container write runs-on: {type: docker, with: {image: ...}} at the job, and a bash stage"
         faults.add(
-            fault("not-available", "image stages are not available on backend 'local'", hint, on_key=True),
+            fault("not-available", "image stages are not available in this version", hint, on_key=True),
             "image",
         )
         faults.raise_any()
