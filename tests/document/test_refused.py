@@ -293,7 +293,7 @@ STAGE = [
     ("{uses: actions/checkout@v4}", "bad-uses", "GitHub actions such as 'actions/checkout@v4' cannot run here", "call a Python function of yours, path/func@tag, or run a command with `bash:`"),
     ("{operator: BashOperator}", "bad-operator", "expected the dotted path of an operator class, found 'BashOperator'", "for instance airflow.providers.standard.operators.bash.BashOperator"),
     ("{operator: a.B, with: {task_id: x}}", "bad-value", "'task_id' is set by the workflow", "remove 'task_id'"),
-    ("{image: python}", "not-available", "image stages are not available in this version", "for a container write runs-on: {type: docker, with: {image: ...}} at the job, and a bash stage"),
+    ("{image: python}", "not-available", "image stages are not available in this version", "for a container write runs-on: {type: docker, with: {image: ...}} at the job, and bash"),
     ("{trigger: w}", "triggers-itself", "workflow 'w' triggers itself, without end", "trigger another workflow"),
     ("{parallel: {}}", "empty-value", "expected at least one branch", None),
     ("{parallel: [a]}", "wrong-type", "expected a map of branches, found a list", "write parallel: {branch: [stages]}"),

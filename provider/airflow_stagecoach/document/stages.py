@@ -87,7 +87,7 @@ def stage_value(value: Any, info: ValidationInfo) -> Stage:
         raise fault("stage-kind", message, "make two stages of it, or remove one of the keys")
     if "image" in kinds:
         faults = Faults()
-        hint = "for a container write runs-on: {type: docker, with: {image: ...}} at the job, and a bash stage"
+        hint = "for a container write runs-on: {type: docker, with: {image: ...}} at the job, and bash"
         faults.add(
             fault("not-available", "image stages are not available in this version", hint, on_key=True),
             "image",
