@@ -137,7 +137,8 @@ class Attempt:
         if _AIRFLOWS_TIMEOUT.match(str(exception)):
             # Airflow's own line says only that a process timed out.
             operator.log.error("%s", report["message"])
-        operator.log.error("Failure report: %s", json.dumps(report, ensure_ascii=False, default=str))
+        # For programs. What a person wants to know stands in the line of the error itself.
+        operator.log.info("Failure report: %s", json.dumps(report, ensure_ascii=False, default=str))
         return verdict
 
     def tolerated(self, exception: BaseException) -> None:
