@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 
 import pytest
@@ -138,3 +139,40 @@ def test_the_only_stage_is_not_folded() -> None:
 
 def test_peak_memory_is_bytes() -> None:
     assert run(empty()).result["peak_memory"] > 5_000_000
+
+
+MAKE = python("import re\npattern = re.compile('a+')\nn = 1", id="make")
+
+
+def test_live_objects_pass_between_the_stages_of_a_task() -> None:
+    same = python("same = ${{ stages.make.outputs.pattern }} is stages.make.outputs.pattern", id="same")
+    use = python("found = stages.make.outputs.pattern.match('aaa').group() * stages.make.outputs.n", id="use")
+    ran = run(MAKE, same, use)
+    assert ran.stages["same"]["outputs"] == {"same": True}
+    assert ran.stages["use"]["outputs"] == {"found": "aaa"}
+    assert not [text for level, text in ran.lines if level == "warning"], "it is not lost"
+
+
+def test_no_live_object_leaves_the_task() -> None:
+    made = run(MAKE, empty()).stages["make"]
+    assert made["outputs"] == {"n": 1}
+    assert list(made["omitted"]) == ["pattern"]
+    assert json.loads(json.dumps(made)) == made
+
+
+def test_live_objects_pass_inside_nested_stages() -> None:
+    use = python("ok = bool(stages.make.outputs.pattern.match('${{ item }}'))", id="use")
+    ran = run({"kind": "foreach", "id": "each", "foreach": ["aa", "b"], "stages": [MAKE, use]})
+    each = ran.stages["each"]["outputs"]["foreach"]
+    assert [each[item]["stages"]["use"]["outputs"] for item in ("aa", "b")] == [{"ok": True}, {"ok": False}]
+
+
+def test_a_stage_that_is_alone_warns_of_what_is_lost() -> None:
+    assert [level for level, text in run(MAKE).lines if "'pattern' is left out" in text] == ["warning"]
+
+
+def test_the_object_of_the_last_try_counts() -> None:
+    code = "import re\nn = context.attempt\npattern = re.compile(str(n))\nif n < 2: raise ValueError(n)"
+    flaky = python(code, id="make", retry={"max": 1, "delay": 0})
+    ran = run(flaky, python("text = stages.make.outputs.pattern.pattern", id="use"))
+    assert ran.stages["use"]["outputs"] == {"text": "2"}

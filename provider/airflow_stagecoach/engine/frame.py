@@ -49,6 +49,8 @@ class Frame(NamedTuple):
     log_level: str | None = None  # of the stage around it
     own_log_level: bool = False  # the document sets LOG_LEVEL itself
     usage: Usage = Usage()
+    #: Where stages leave outputs that only this process can hold, by stage; None: nobody comes after them.
+    live: Dict[str, Dict[str, Any]] | None = None
 
 
 class Work:
@@ -90,6 +92,8 @@ class Work:
         self.outputs: Dict[str, Any] = {}
         #: Outputs that cannot be stored -> why.
         self.omitted: Dict[str, str] = {}
+        #: The same outputs as they are.
+        self.live: Dict[str, Any] = {}
         #: Whether the log tells already why it fails.
         self.told = False
 

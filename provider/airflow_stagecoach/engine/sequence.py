@@ -55,7 +55,7 @@ def run_stages(
     numbered = list(enumerate(stages, 1))
     normal = [(position, spec) for position, spec in numbered if not spec.get("teardown")]
     teardowns = [(position, spec) for position, spec in numbered if spec.get("teardown")]
-    sequence = _Sequence(frame, results, status)
+    sequence = _Sequence(frame, results, status, several=len(stages) > 1)
     if not (normal and teardowns):
         return sequence.run(numbered)
     try:
@@ -69,11 +69,21 @@ def run_stages(
 
 
 class _Sequence:
-    def __init__(self, frame: Frame, results: Dict[str, StageResult], status: Mapping[str, bool]) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        results: Dict[str, StageResult],
+        status: Mapping[str, bool],
+        *,
+        several: bool,
+    ) -> None:
+        self._several = several
         self._frame = frame
         self._results = results
         self._status = status
         self._known = dict(frame.contexts.get("stages") or {})
+        #: Stage -> its outputs that cannot be stored. A stage that is alone has nobody to use them.
+        self._live: Dict[str, Dict[str, Any]] = {}
 
     def run(self, stages: Sequence[_Numbered]) -> str:
         failed = False
@@ -129,7 +139,8 @@ class _Sequence:
             self._frame.lane.log(f"id: {described['message']}", "error")
             return stage_id, result, None
         self._results[stage_id] = result
-        return stage_id, result, self._frame._replace(contexts=contexts)
+        live = self._live if self._several else None
+        return stage_id, result, self._frame._replace(contexts=contexts, live=live)
 
     def _run_one(
         self,
@@ -152,7 +163,7 @@ class _Sequence:
 
     def _end(self, stage_id: str, result: StageResult) -> None:
         result["end"] = _now()
-        self._known[stage_id] = earlier_record(result)
+        self._known[stage_id] = earlier_record(result, self._live.pop(stage_id, {}))
 
 
 def rolled_up(states: Iterable[str]) -> str:

@@ -150,8 +150,10 @@ def _try(
     result["outputs"] = {}
     try:
         work = Work(spec, frame, stage_id, _environment(frame, spec), scope, attempt, usage)
-        outputs, omitted = storable_outputs(_kind(spec, frame)(work))
+        values = _kind(spec, frame)(work)
+        outputs, omitted = storable_outputs(values)
         work.omitted.update(omitted)
+        work.live = {str(name): value for name, value in values.items() if str(name) in omitted}
         result["outputs"] = _with_declared(spec, work, outputs)
     except TimedOut as timeout:
         if timeout.scope is not scope:
@@ -173,7 +175,12 @@ def _try(
             # What a nested stage had reached is kept, whatever stopped it.
             result["outputs"] = storable_outputs(work.outputs)[0]
     for name, reason in work.omitted.items():
-        frame.lane.log(f"Output {name!r} is left out: {reason}", "warning")
+        if name in work.live and frame.live is not None:
+            frame.lane.log(f"Output {name!r} is for the later stages of this task only: {reason}")
+        else:
+            frame.lane.log(f"Output {name!r} is left out: {reason}", "warning")
+    if frame.live is not None and work.live:
+        frame.live[stage_id] = work.live
     if work.omitted:
         result["omitted"] = work.omitted
     result["state"] = result["outcome"] = work.state
@@ -257,9 +264,12 @@ def result_word(result: StageResult) -> str:
     return "cancelled" if result["outcome"] == "cancelled" else RESULTS[result["state"]]
 
 
-def earlier_record(result: StageResult) -> Dict[str, Any]:
-    """What ``stages.<id>`` shows to later stages."""
-    return {**result, "result": result_word(result)}
+def earlier_record(result: StageResult, live: Mapping[str, Any] | None = None) -> Dict[str, Any]:
+    """What ``stages.<id>`` shows to later stages.
+
+    :param live: outputs that cannot be stored, and that stages in the same process can use all the same
+    """
+    return {**result, "outputs": {**result["outputs"], **(live or {})}, "result": result_word(result)}
 
 
 def status_of(failed: bool) -> Tuple[str, Dict[str, bool]]:
