@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_stagecoach.engine import Hooks, Runner
-from tests.engine.harness import named, python, run, wait_for
+from tests.engine.harness import bash, named, python, run, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,15 +105,24 @@ def test_values_as_json() -> None:
     ],
 )
 def test_what_cannot_be_stored_is_left_out_and_explained_on_use(source: str, reason: str) -> None:
-    ran = run(python(source + "\ny = 1"), python("z = '${{ stages.s1.outputs.x }}'"))
-    first = ran.stages["s1"]
+    ran = run(python(source + "\ny = 1"))
+    first = ran.only
     assert first["outputs"] == {"y": 1}
     assert reason in first["omitted"]["x"]
     assert any(level == "warning" and "'x'" in text for level, text in ran.lines)
-    second = ran.stages["s2"]
-    assert second["state"] == "failed"
-    assert "stages.s1.outputs.x was not stored" in second["error"]["message"]
-    assert reason in second["error"]["message"]
+    # The next stage is another task.
+    second = run(python("z = '${{ stages.s1.outputs.x }}'"), contexts={"stages": {"s1": first}})
+    assert "stages.s1.outputs.x was not stored" in second.error["message"]
+    assert reason in second.error["message"]
+
+
+@pytest.mark.parametrize(
+    "stage", [python("z = 'the ${{ stages.s1.outputs.x }}'"), bash("echo ${{ stages.s1.outputs.x }}")]
+)
+def test_an_object_inside_text_is_an_error_that_says_so(stage: dict[str, Any]) -> None:
+    error = run(python("x = object()"), stage).stages["s2"]["error"]
+    assert error is not None
+    assert "object" in error["message"]
 
 
 def test_result_outputs_must_be_a_map() -> None:
