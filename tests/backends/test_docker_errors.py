@@ -15,6 +15,7 @@ from airflow_stagecoach.backends import remote
 from airflow_stagecoach.backends._docker_errors import explain, failed_pull, missing_image
 from airflow_stagecoach.backends.conformance import Log
 from airflow_stagecoach.backends.docker import DockerBackend
+from airflow_stagecoach.backends.remote import BackendConfigError
 from airflow_stagecoach.backends.shipment import ShipmentError
 from airflow_stagecoach.backends.work import Status, Work
 from airflow_stagecoach.engine.retry import decide
@@ -193,9 +194,8 @@ class TestImages:
         error = run(self.backend(engine, images.PYTHON, entrypoint="/no/entry"), unit(SLEEP))
         assert (error["category"], error["reason"]) == ("configuration", "StartError")
 
-    @pytest.mark.parametrize("volume", ["x:y:z:w", "relative/path:/there"])
-    def test_a_wrong_volume(self, engine: DockerEngine, volume: str) -> None:
-        error = run(self.backend(engine, images.PYTHON, volumes=[volume]), unit(SLEEP))
+    def test_a_wrong_volume(self, engine: DockerEngine) -> None:
+        error = run(self.backend(engine, images.PYTHON, volumes=["relative/path:/there"]), unit(SLEEP))
         assert (error["category"], error["reason"]) == ("configuration", "CreateContainerError")
 
     @pytest.mark.parametrize(
@@ -320,3 +320,9 @@ def test_a_reason_without_a_result() -> None:
     error = error_of(found)
     assert (error["category"], error["exit_code"]) == ("resource", 137)
     assert "ran out of memory" in error["message"]
+
+
+@pytest.mark.parametrize("volume", ["x:y:z:w", "/only", ":/there"])
+def test_a_volume_that_no_daemon_takes_is_a_wrong_setting(volume: str) -> None:
+    with pytest.raises(BackendConfigError, match=r"volumes\.0"):
+        DockerBackend({"image": "x", "volumes": [volume]})

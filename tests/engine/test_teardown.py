@@ -147,11 +147,14 @@ def test_after_an_interruption_from_outside() -> None:
         raise TaskTimeout
 
     lines: list[str] = []
-    runner = Runner(
-        {"stages": named([bash("sleep 60"), DOWN])}, Hooks(log=lambda text, _: lines.append(text))
-    )
+
+    def log(text: str, _: str) -> None:
+        lines.append(text)
+        if text == "up":
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+
+    runner = Runner({"stages": named([bash("echo up; sleep 60"), DOWN])}, Hooks(log=log))
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, 0.4)
     try:
         with pytest.raises(TaskTimeout):
             runner.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,7 +37,9 @@ class DockerConfig(BaseModel):
     user: str | None = Field(None, description="name or id, and group")
     working_dir: str | None = Field(None, description="scratch folder of the stages, in place of our own")
     env: dict[str, str] = Field(default_factory=dict, description="environment of the container")
-    volumes: list[str] = Field(default_factory=list, description="name-or-path:path[:ro], on the daemon")
+    volumes: list[Annotated[str, Field(pattern=r"^[^:]+:[^:]+(:[^:]+)?$")]] = Field(
+        default_factory=list, description="name-or-path:path[:ro], on the daemon"
+    )
     network: str | None = Field(None, description="such as host, none or a network's name")
     extra_hosts: dict[str, str] = Field(default_factory=dict, description="host name -> address")
     gpus: int | Literal["all"] | None = Field(None, description="how many, or all")
