@@ -95,9 +95,9 @@ def test_who_runs_after_a_failure() -> None:
 
 class TestPlaces:
     def test_a_leg_has_a_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AIRFLOW__STAGECOACH__WORK_FOLDER", "/work")
+        monkeypatch.setenv("AIRFLOW__STAGECOACH__WORK_FOLDER", "/scratch")
         first, second = (workdir(FakeTask("a.s", map_index=index), PLAIN) for index in (0, 1))
-        assert first.startswith("/work/wf/run_1-")
+        assert first.startswith("/scratch/wf/run_1-")
         assert first.endswith("/a/0")
         assert second.endswith("/a/1")
 

@@ -16,7 +16,7 @@ import itertools
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.work import StillRunning, Work
@@ -25,7 +25,7 @@ from airflow_stagecoach.engine import Hooks
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_stagecoach.engine.contract import Result
+    from airflow_stagecoach.engine.contract import Identity, Result, Unit
 
 _runs = itertools.count(1)
 
@@ -71,28 +71,35 @@ class BackendConformance:
 
     # -- helpers ----------------------------------------------------------------------------
 
-    def unit(self, *stages: Mapping[str, Any], run_id: str | None = None, **more: Any) -> dict[str, Any]:
+    def unit(self, *stages: Mapping[str, Any], run_id: str | None = None, **more: Any) -> Unit:
         """A unit of a task that nobody else has."""
-        identity = {
+        identity: Identity = {
             "dag_id": "Conformance of Backends",
             "run_id": run_id or f"run {time.time_ns()} {next(_runs)}",
             "task_id": "job.stage",
             "map_index": -1,
             "try_number": 1,
         }
-        return {"stages": list(stages), "identity": identity, **more}
+        unit: Any = {"stages": list(stages), "identity": identity, **more}
+        return cast("Unit", unit)
 
-    def run(self, unit: dict[str, Any], log: Log | None = None) -> Result:
+    @staticmethod
+    def next_try(unit: Unit) -> Unit:
+        """The same unit in the task's next try."""
+        number = unit["identity"]["try_number"] + 1
+        return {**unit, "identity": {**unit["identity"], "try_number": number}}
+
+    def run(self, unit: Unit, log: Log | None = None) -> Result:
         """Run a unit and see that nothing is left of it."""
         backend = self.backend()
-        result = backend.run(unit, (log or Log()).hooks)  # type: ignore[arg-type]  # a plain dict
+        result = backend.run(unit, (log or Log()).hooks)
         assert self.backend().find(self.work(unit)) is None, "something is left of the work"
         return result
 
     @staticmethod
-    def work(unit: dict[str, Any]) -> Work:
+    def work(unit: Unit) -> Work:
         """The work of a unit."""
-        return Work.of(unit["identity"], unit)  # type: ignore[arg-type]  # a plain dict
+        return Work.of(unit["identity"], unit)
 
     # -- results ----------------------------------------------------------------------------
 
@@ -208,7 +215,7 @@ class BackendConformance:
         )
 
         def work() -> None:
-            results.append(backend.run(unit, log.hooks))  # type: ignore[arg-type]  # a plain dict
+            results.append(backend.run(unit, log.hooks))
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -227,12 +234,12 @@ class BackendConformance:
         first = Log()
         handle = None
         try:
-            self.backend().run(unit, first.hooks, wait=0.5)  # type: ignore[arg-type]  # a plain dict
+            self.backend().run(unit, first.hooks, wait=0.5)
         except StillRunning as still:
             handle = still.handle
         assert handle is not None, "it ended too soon"
         assert json.loads(json.dumps(handle)) == handle, "a trigger carries the handle as JSON"
-        again = {**unit, "identity": {**unit["identity"], "try_number": 2}}
+        again = self.next_try(unit)
         second = Log()
         result = self.run(again, second)
         assert result["state"] == "success"
@@ -247,7 +254,7 @@ class BackendConformance:
             assert time.monotonic() < until
             time.sleep(0.2)
         now = time.time()
-        again = {**unit, "identity": {**unit["identity"], "try_number": 2}}
+        again = self.next_try(unit)
         result = self.run(again)
         assert result["stages"]["a"]["outputs"]["ended"] < now
 

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
-    from airflow_stagecoach.backends.ownership import Leg
     from airflow_stagecoach.backends.work import Work
-    from airflow_stagecoach.engine.contract import Error
+    from airflow_stagecoach.engine.contract import Error, Leg
 
 #: Output of one look, in lines: a longer one is read in several.
 _LINES = 5000
@@ -253,7 +252,7 @@ class DockerBackend(RemoteBackend):
 
     def _volume_of(self, work: Work) -> Leg | None:
         """The leg whose stages share a volume; ``None`` where the author mounts one of their own."""
-        leg: Leg | None = work.unit.get("leg")  # type: ignore[assignment]  # operators add it for us
+        leg = work.unit.get("leg")
         taken = [volume.split(":")[1] for volume in self.settings.volumes if ":" in volume]
         here = os.path.normpath(self._workdir)
         if here == "/" or any(

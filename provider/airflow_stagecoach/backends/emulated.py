@@ -26,7 +26,6 @@ from airflow_stagecoach.backends.work import Handle, Lines, Status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow_stagecoach.backends.ownership import Leg
     from airflow_stagecoach.backends.work import Work
 
 #: Of the interpreter, in the folder of the work.
@@ -64,7 +63,7 @@ class EmulatedBackend(RemoteBackend):
         os.makedirs(self._base, mode=0o700, exist_ok=True)
         folder = os.path.join(self._base, work.name)
         os.mkdir(folder, 0o700)  # fails when this try was started before
-        leg: Leg | None = work.unit.get("leg")  # type: ignore[assignment]  # operators add it for us
+        leg = work.unit.get("leg")
         workdir = None if leg is None else self._folder_of_leg(leg["key"])
         if workdir is not None and leg is not None and not leg["keep"]:
             with open(f"{workdir}.owner", "w", encoding="utf-8") as file:

@@ -9,25 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_stagecoach.backends.work import Identity
+    from airflow_stagecoach.engine.contract import Identity
 
 #: Label of what is found again by its leg, and label of the identity, as JSON.
 LEG, OWNER = "stagecoach.leg", "stagecoach.owner"
 
 #: Label of what shall stay, because the document says so.
 KEEP = "stagecoach.keep"
-
-
-class Leg(TypedDict):
-    """What the tasks of a leg share: a unit has it as ``leg``, where the leg has several tasks."""
-
-    key: str
-    keep: bool  # the job says `cleanup: never`
 
 
 class Leftover(NamedTuple):

@@ -228,7 +228,7 @@ class RemoteBackend(Backend):
         :param wait: seconds until the caller wants to leave the wait to a trigger
         :raises StillRunning: after ``wait`` seconds
         """
-        work = Work.of(unit["identity"], unit)  # type: ignore[typeddict-item]  # operators add it for us
+        work = Work.of(unit["identity"], unit)
         try:
             earlier = self.find(work)
         except Exception as error:

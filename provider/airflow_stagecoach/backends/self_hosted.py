@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from airflow_stagecoach.backends.ownership import Leftover, Leg
+    from airflow_stagecoach.backends.ownership import Leftover
     from airflow_stagecoach.backends.work import Work
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Error, Result, Unit
@@ -206,7 +206,7 @@ class SelfHostedBackend(RemoteBackend):
                 f"the stage and its files take {len(archive) / 1e6:.0f} MB, more than the "
                 f"{LARGEST / 1e6:.0f} MB that a runner takes; put them where the runner is"
             )
-        leg: Leg | None = work.unit.get("leg")  # type: ignore[assignment]  # operators add it for us
+        leg = work.unit.get("leg")
         header = json.dumps(
             {"key": work.key, "labels": self.settings.labels, "owner": work.identity, "leg": leg}
         )

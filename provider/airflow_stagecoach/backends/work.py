@@ -7,20 +7,10 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
-    from airflow_stagecoach.engine.contract import Error, Result, Unit
+    from airflow_stagecoach.engine.contract import Error, Identity, Result, Unit
 
 #: Longest name of a piece of work: a Kubernetes label, with room for what a pod's name gets at its end.
 _LONGEST = 53
-
-
-class Identity(TypedDict):
-    """Which task a piece of work belongs to, as Airflow names it."""
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int  # -1 without a matrix
-    try_number: int  # from 1
 
 
 class Work(NamedTuple):

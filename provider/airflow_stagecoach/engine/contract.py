@@ -18,6 +18,23 @@ class Modules(TypedDict, total=False):
     packages: List[str]  # dotted names of importable packages
 
 
+class Identity(TypedDict):
+    """Which task a unit belongs to, as Airflow names it."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int  # -1 without a matrix
+    try_number: int  # from 1
+
+
+class Leg(TypedDict):
+    """What the tasks of a leg share, where the leg has several tasks."""
+
+    key: str
+    keep: bool  # the job says `cleanup: never`
+
+
 class UnitNeeded(TypedDict):
     """What every unit has."""
 
@@ -34,6 +51,8 @@ class Unit(UnitNeeded, total=False):
     document_dir: str | None  # WORKFLOW_DIR, and where `uses:` looks first
     workdir: str | None  # made when missing; None: a new folder that is removed at the end
     modules: Modules
+    identity: Identity  # where the unit runs elsewhere: what it is found by
+    leg: Leg
     extras: Dict[str, Any]  # handed to called functions that have a parameter `extras`
     log_level: str  # of the stages' own loggers, where a stage says nothing else
     resources: Dict[str, Any]  # what the place where the unit runs shall give, where that is no worker

@@ -15,11 +15,10 @@ from airflow_stagecoach.operators._run import is_one_task
 
 if TYPE_CHECKING:
     from airflow_stagecoach.backends.base import Backend
-    from airflow_stagecoach.backends.ownership import Leg
-    from airflow_stagecoach.backends.work import Handle, Identity
+    from airflow_stagecoach.backends.work import Handle
     from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan
     from airflow_stagecoach.engine import Hooks
-    from airflow_stagecoach.engine.contract import Result, Unit
+    from airflow_stagecoach.engine.contract import Identity, Leg, Result, Unit
     from airflow_stagecoach.triggers.work import WorkTrigger
 
 #: Seconds that a worker follows work before it leaves that to the triggerer. Not less: a task that comes back
