@@ -1,7 +1,6 @@
 """The record of a stage, and the report of a failed try. Pure functions over plain data.
 
-Their shapes are described in ``docs/records.md``; :func:`record_schema` is the
-JSON Schema that ``docs/record.schema.json`` holds.
+Their shapes are described in ``docs/records.md`` and ``docs/record.schema.json``.
 """
 
 from __future__ import annotations
@@ -68,18 +67,9 @@ def stage_record(place: Place, result: Mapping[str, Any]) -> dict[str, Any]:
     metrics = {str(name): value for name, value in (result.get("metrics") or {}).items()}
     memory = result.get("peak_memory")
     return {
-        "version": RECORD_VERSION,
-        "dag_id": place.dag_id,
-        "run_id": place.run_id,
-        "task_id": place.task_id,
-        "map_index": place.map_index,
-        "try_number": place.try_number,
-        "job": place.job,
-        "stage": place.stage,
+        **_where(place),
         "name": place.name,
         "kind": place.kind,
-        "backend": place.backend,
-        "matrix": dict(place.matrix) or None,
         "state": result["state"],
         "outcome": result["outcome"],
         "category": error.get("category") if failed else None,
@@ -97,7 +87,6 @@ def stage_record(place: Place, result: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": metrics,
         "throughput": throughput(metrics, seconds),
         "external_id": result.get("external_id"),
-        "log_url": place.log_url,
         "hostname": place.hostname,
     }
 
@@ -122,16 +111,7 @@ def failure_report(
     if retries and delay is not None:
         next_retry = ((now or datetime.now(timezone.utc)) + timedelta(seconds=delay)).isoformat()
     return {
-        "version": RECORD_VERSION,
-        "dag_id": place.dag_id,
-        "run_id": place.run_id,
-        "task_id": place.task_id,
-        "map_index": place.map_index,
-        "try_number": place.try_number,
-        "job": place.job,
-        "stage": place.stage,
-        "matrix": dict(place.matrix) or None,
-        "backend": place.backend,
+        **_where(place),
         "error_type": error["type"],
         "category": error.get("category"),
         "reason": error.get("reason"),
@@ -143,6 +123,22 @@ def failure_report(
         "max_retries": place.max_tries - 1,
         "will_retry": retries,
         "next_retry_at": next_retry,
+    }
+
+
+def _where(place: Place) -> dict[str, Any]:
+    """What a record and a report both say of their try."""
+    return {
+        "version": RECORD_VERSION,
+        "dag_id": place.dag_id,
+        "run_id": place.run_id,
+        "task_id": place.task_id,
+        "map_index": place.map_index,
+        "try_number": place.try_number,
+        "job": place.job,
+        "stage": place.stage,
+        "backend": place.backend,
+        "matrix": dict(place.matrix) or None,
         "log_url": place.log_url,
     }
 
@@ -181,82 +177,3 @@ def _exit_code(result: Mapping[str, Any], error: Mapping[str, Any]) -> int | Non
     outputs = result.get("outputs")
     code = outputs.get("return_code") if isinstance(outputs, dict) else None
     return code if isinstance(code, int) and not isinstance(code, bool) else None
-
-
-def record_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a record, and under ``$defs`` of a failure report."""
-    text, moment = {"type": "string"}, {"type": "string", "format": "date-time"}
-    count = {"type": "integer", "minimum": 1}
-
-    def maybe(schema: dict[str, Any]) -> dict[str, Any]:
-        return {"anyOf": [schema, {"type": "null"}]}
-
-    def closed(description: str, properties: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "description": description,
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
-
-    from airflow_stagecoach.engine.classification import CATEGORIES
-
-    numbers = {"type": "object", "additionalProperties": {"type": "number"}}
-    message = {"type": "string", "maxLength": LONGEST_MESSAGE}
-    place = {
-        "version": {"const": RECORD_VERSION},
-        "dag_id": text,
-        "run_id": text,
-        "task_id": text,
-        "map_index": maybe({"type": "integer", "minimum": 0}),
-        "try_number": count,
-        "job": maybe(text),
-        "stage": maybe(text),
-        "matrix": maybe({"type": "object"}),
-        "backend": text,
-    }
-    why = {
-        "category": maybe({"enum": list(CATEGORIES)}),
-        "reason": maybe(text),
-        "exit_code": maybe({"type": "integer"}),
-        "external_id": maybe(text),
-        "log_url": maybe(text),
-    }
-    record = {
-        **place,
-        **why,
-        "name": maybe(text),
-        "kind": maybe(text),
-        "state": {"enum": list(STATES)},
-        "outcome": {"enum": list(OUTCOMES)},
-        "error": maybe(closed("What went wrong, in short.", {"type": text, "message": message})),
-        "tries": count,
-        "max_tries": count,
-        "start": maybe(moment),
-        "end": maybe(moment),
-        "duration": maybe({"type": "number", "minimum": 0, "description": "seconds"}),
-        "queue_seconds": maybe({"type": "number", "minimum": 0, "description": "seconds"}),
-        "cpu_seconds": maybe({"type": "number", "minimum": 0}),
-        "peak_memory": maybe({"type": "integer", "minimum": 0, "description": "bytes"}),
-        "metrics": numbers,
-        "throughput": {**numbers, "description": "each metric per second"},
-        "hostname": maybe(text),
-    }
-    report = {
-        **place,
-        **why,
-        "error_type": text,
-        "message": message,
-        "http_status": maybe({"type": "integer"}),
-        "retry_count": {"type": "integer", "minimum": 0},
-        "max_retries": {"type": "integer", "minimum": 0},
-        "will_retry": {"type": "boolean"},
-        "next_retry_at": maybe(moment),
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Stagecoach stage record",
-        **closed("One stage of a run: the XCom `record` of its task.", record),
-        "$defs": {"failure": closed("One failed try: the XCom `error` of its task.", report)},
-    }

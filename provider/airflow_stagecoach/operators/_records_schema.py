@@ -1,10 +1,11 @@
-"""JSON Schema of what ``stagecoach runs show --json`` prints; ``docs/run.schema.json`` holds it."""
+"""JSON Schemas of records and of runs; ``docs/record.schema.json`` and ``docs/run.schema.json`` hold them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from airflow_stagecoach.operators._record import OUTCOMES, record_schema
+from airflow_stagecoach.engine.classification import CATEGORIES
+from airflow_stagecoach.operators._record import LONGEST_MESSAGE, OUTCOMES, RECORD_VERSION, STATES
 from airflow_stagecoach.operators._records import VERSION, WAITS_FOR
 from airflow_stagecoach.operators._results import (
     CANCELLED,
@@ -20,6 +21,70 @@ _COUNT = {"type": "integer", "minimum": 0}
 _SECONDS = {"type": "number", "minimum": 0, "description": "seconds"}
 _MOMENT = {"type": "string", "format": "date-time"}
 _COUNTS = {"type": "object", "additionalProperties": _COUNT}
+
+
+def record_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a record, and under ``$defs`` of a failure report."""
+    text, moment = {"type": "string"}, {"type": "string", "format": "date-time"}
+    count = {"type": "integer", "minimum": 1}
+    numbers = {"type": "object", "additionalProperties": {"type": "number"}}
+    message = {"type": "string", "maxLength": LONGEST_MESSAGE}
+    place = {
+        "version": {"const": RECORD_VERSION},
+        "dag_id": text,
+        "run_id": text,
+        "task_id": text,
+        "map_index": _maybe({"type": "integer", "minimum": 0}),
+        "try_number": count,
+        "job": _maybe(text),
+        "stage": _maybe(text),
+        "matrix": _maybe({"type": "object"}),
+        "backend": text,
+    }
+    why = {
+        "category": _maybe({"enum": list(CATEGORIES)}),
+        "reason": _maybe(text),
+        "exit_code": _maybe({"type": "integer"}),
+        "external_id": _maybe(text),
+        "log_url": _maybe(text),
+    }
+    record = {
+        **place,
+        **why,
+        "name": _maybe(text),
+        "kind": _maybe(text),
+        "state": {"enum": list(STATES)},
+        "outcome": {"enum": list(OUTCOMES)},
+        "error": _maybe(_closed("What went wrong, in short.", {"type": text, "message": message})),
+        "tries": count,
+        "max_tries": count,
+        "start": _maybe(moment),
+        "end": _maybe(moment),
+        "duration": _maybe({"type": "number", "minimum": 0, "description": "seconds"}),
+        "queue_seconds": _maybe({"type": "number", "minimum": 0, "description": "seconds"}),
+        "cpu_seconds": _maybe({"type": "number", "minimum": 0}),
+        "peak_memory": _maybe({"type": "integer", "minimum": 0, "description": "bytes"}),
+        "metrics": numbers,
+        "throughput": {**numbers, "description": "each metric per second"},
+        "hostname": _maybe(text),
+    }
+    report = {
+        **place,
+        **why,
+        "error_type": text,
+        "message": message,
+        "http_status": _maybe({"type": "integer"}),
+        "retry_count": {"type": "integer", "minimum": 0},
+        "max_retries": {"type": "integer", "minimum": 0},
+        "will_retry": {"type": "boolean"},
+        "next_retry_at": _maybe(moment),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Stagecoach stage record",
+        **_closed("One stage of a run: the XCom `record` of its task.", record),
+        "$defs": {"failure": _closed("One failed try: the XCom `error` of its task.", report)},
+    }
 
 
 def run_schema() -> dict[str, Any]:
