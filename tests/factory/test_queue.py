@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_stagecoach.document import load
@@ -61,9 +60,15 @@ def test_where_a_stage_runs(runs_on: Any, queue: str | None, place: str) -> None
 
 @pytest.mark.parametrize("queue", ["${{ params.q }}", "{{ ds }}"])
 def test_a_queue_that_is_not_known_yet(queue: str) -> None:
-    runs_on = {"type": "self-hosted", "with_": {"queue": queue}}
-    with pytest.raises(AirflowException, match="'a': runs-on: queue must be known"):
-        build_dag(workflow(job("a", stage("s"), runs_on=runs_on)))
+    text = f"""w:
+  type: Workflow
+  jobs:
+    j:
+      runs-on: {{type: self-hosted, with: {{queue: "{queue}"}}}}
+      stages: [{{name: a}}]
+"""
+    (fault,) = load(text.encode(), "w.yaml", backends=InstalledBackends()).diagnostics
+    assert (fault.line, "queue must be known when the document is loaded" in fault.message) == (5, True)
 
 
 def test_from_a_document() -> None:

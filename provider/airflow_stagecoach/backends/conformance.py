@@ -67,7 +67,7 @@ class BackendConformance:
 
     def backend(self) -> RemoteBackend:
         """Make the backend, anew for every call."""
-        raise NotImplementedError
+        raise NotImplementedError("give the backend that is to be tested")
 
     # -- helpers ----------------------------------------------------------------------------
 

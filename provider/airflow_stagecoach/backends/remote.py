@@ -125,6 +125,9 @@ class RemoteBackend(Backend):
     #: The pydantic model of ``with``, which becomes :attr:`settings`.
     Config: ClassVar[Any] = None
 
+    #: Settings that may hold no expression, because Airflow must know them before anything runs.
+    known_at_load: ClassVar[tuple[str, ...]] = ()
+
     #: Seconds between two looks at work that runs for a while; the first ones follow each other faster.
     interval: ClassVar[float] = 1.0
 

@@ -116,6 +116,7 @@ class SelfHostedBackend(RemoteBackend):
 
     type: ClassVar[str] = "self-hosted"
     Config: ClassVar[Any] = SelfHostedConfig
+    known_at_load: ClassVar[tuple[str, ...]] = ("queue",)
 
     settings: SelfHostedConfig
 

@@ -13,21 +13,11 @@ if TYPE_CHECKING:
 
 
 def queue_of(job: JobPlan) -> str | None:
-    """The queue that a job names.
-
-    :raises AirflowException: it is an expression: Airflow must know it before anything runs
-    """
+    """The queue that a job names. It is no expression: loading a document sees to that."""
     runs_on = job["runs_on"]
     if runs_on["type"] != "self-hosted" or runs_on.get("emulate"):
         return None
-    queue = (runs_on.get("with_") or {}).get("queue")
-    if queue is not None and "{{" in queue:
-        from airflow.sdk.exceptions import AirflowException
-
-        raise AirflowException(
-            f"job {job['id']!r}: runs-on: queue must be known when the DAG is built, found {queue!r}; "
-            "write the name of the queue"
-        )
+    queue: str | None = (runs_on.get("with_") or {}).get("queue")
     return queue
 
 

@@ -57,6 +57,12 @@ def check_settings(type_: str, settings: dict[str, Any]) -> dict[str, Any]:
         raise fault("broken-backend", f"runs-on: {error}") from None
     if not issubclass(backend, RemoteBackend):
         return settings  # Of another package, which checks them itself.
+    early = Faults()
+    for name in backend.known_at_load:
+        if isinstance(value := settings.get(name), str) and "{{" in value:
+            message = f"runs-on: {name} must be known when the document is loaded, found an expression"
+            early.add(fault("wrong-type", message, "write the name itself"), name)
+    early.raise_any()
     try:
         check_config(backend, settings)
     except BackendConfigError as error:
