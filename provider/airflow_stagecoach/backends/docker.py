@@ -116,18 +116,17 @@ class DockerBackend(RemoteBackend):
         self._make_volume(work)
         container = self.client.create_container(**request)["Id"]
         try:
-            archive = pack_unit(
-                work.unit,
-                workdir=self.settings.working_dir,
-                ship=self.settings.ship,
-            )
-            self._put(container, archive, shared=self._volume_of(work) is not None)
+            self._put(container, self.pack(work), shared=self._volume_of(work) is not None)
             self.client.start(container)
         except BaseException:
             with contextlib.suppress(Exception):
                 self.client.remove_container(container, force=True, v=True)
             raise
         return {"id": container[:12], "name": work.name}
+
+    def pack(self, work: Work) -> bytes:
+        """What is put into the container before it starts; see :func:`~.shipment.pack_unit`."""
+        return pack_unit(work.unit, workdir=self.settings.working_dir, ship=self.settings.ship)
 
     def find(self, work: Work) -> Handle | None:
         filters = {"label": f"stagecoach.key={work.key}"}
