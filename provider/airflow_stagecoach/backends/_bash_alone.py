@@ -8,34 +8,36 @@ the image; ``::metric`` lines count only in the last 64 KiB; nobody measures CPU
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import shlex
-import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_stagecoach import expressions
 from airflow_stagecoach.backends._bash_scripts import AWK, REFUSAL, RUN
-from airflow_stagecoach.engine import Hooks, Runner
-from airflow_stagecoach.engine.bash import check_exit, read_output_file, shell_command
-from airflow_stagecoach.engine.environment import add_layers
+from airflow_stagecoach.backends._without_engine import (
+    FAULTS,
+    Evaluation,
+    count,
+    fail,
+    new_result,
+    refused,
+    skipped,
+    whole,
+)
+from airflow_stagecoach.backends.shipment import FOLDER
+from airflow_stagecoach.engine.bash import check_exit, parse_output, shell_command
 from airflow_stagecoach.engine.errors import StageError
-from airflow_stagecoach.engine.failures import error_of, text_of_error
-from airflow_stagecoach.engine.frame import STATUS, render
+from airflow_stagecoach.engine.failures import error_of
+from airflow_stagecoach.engine.frame import render
 from airflow_stagecoach.engine.process import Finished
 from airflow_stagecoach.engine.secrets import connection_secrets, forms
-from airflow_stagecoach.engine.sequence import UNTROUBLED
-from airflow_stagecoach.engine.stage import condition_holds
 from airflow_stagecoach.engine.streams import KEPT, Stream
-from airflow_stagecoach.engine.usage import Usage, parse_metric
-from airflow_stagecoach.engine.values import storable_outputs
+from airflow_stagecoach.engine.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow_stagecoach.engine.contract import Error, Result, StageResult, Unit
-    from airflow_stagecoach.engine.frame import Frame
+    from airflow_stagecoach.engine.contract import Error, Result, Unit
 
 #: A result that a shell has written begins so.
 MAGIC = b"stagecoach-shell 1 "
@@ -77,19 +79,17 @@ def fallback(unit: Unit, folder: str, workdir: str) -> Fallback:
     if not is_bash_alone(unit):
         return Fallback(None, refusal)
     (spec,) = unit["stages"]
-    frame = _Evaluation(unit, folder).frame
+    evaluation = Evaluation(unit, folder)
     try:
-        with _naming("if"):
-            wanted_at_all = condition_holds(spec, frame)
-        if not wanted_at_all:
-            return Fallback(_skipped(unit), refusal)
-        env = _environment(spec, frame)
-        contexts = {**frame.contexts, "env": env}
+        if not evaluation.is_wanted():
+            return Fallback(skipped(unit), refusal)
+        env = evaluation.env()
+        contexts = evaluation.contexts(env=env)
         script = expressions.to_text(render(spec["bash"], contexts))
         wanted = expressions.to_text(render(spec.get("working_directory"), contexts))
         command = _command(spec, f"{folder}/stage.sh")
-    except (expressions.ExpressionError, StageError) as error:
-        return Fallback(_failed(unit, error_of(error)), refusal)
+    except FAULTS as error:
+        return Fallback(refused(unit, error), refusal)
     hidden = _hiding(unit.get("contexts") or {})
     # As the travelling engine does: nobody else there looks at the clock.
     limit = math.ceil(spec.get("timeout") or 0) if unit.get("enforce_timeouts", True) else 0
@@ -127,11 +127,11 @@ def compose(unit: Unit, text: bytes) -> Result:
         raise ValueError("it is cut off")
     out, err = rest[:out_kept], rest[out_kept : out_kept + err_kept]
     (spec,) = unit["stages"]
-    stage = _stage(began, ended)
+    stage = new_result(began, ended)
     if why == "stopped":
         error: Error = {"type": "Cancelled", "message": "The work was stopped", "category": "cancelled"}
         stage["state"], stage["outcome"], stage["error"] = "failed", "cancelled", error
-        return _result(unit, stage)
+        return whole(unit, stage)
     try:
         _check(why, spec)
         finished = Finished(code, _stream(out, out_size), _stream(err, err_size))
@@ -140,36 +140,19 @@ def compose(unit: Unit, text: bytes) -> Result:
             "return_code": code,
             "stdout": finished.stdout.text(),
             "stderr": finished.stderr.text(),
-            **_written(rest[out_kept + err_kept :]),
+            **parse_output(rest[out_kept + err_kept :]),
         }
-        stage["outputs"], omitted = _with_declared(unit, spec, outputs)
+        stage["outputs"], omitted = Evaluation(unit, FOLDER).outputs(outputs)
         if omitted:
             stage["omitted"] = omitted
-    except (expressions.ExpressionError, StageError) as error_found:
-        _fail(spec, stage, error_of(error_found))
+    except FAULTS as error_found:
+        fail(spec, stage, error_of(error_found))
     usage = Usage()
     for line in (out + b"\n" + err).decode("utf-8", "replace").splitlines():
-        counted = _metric(line)
-        if counted is not None:
-            usage.count(*counted)
+        count(usage, line)
     usage.write(stage)
     stage.pop("cpu_seconds", None)
-    return _result(unit, stage)
-
-
-class _Evaluation(Runner):
-    """The engine's values for a stage that runs elsewhere: nothing of this process's environment."""
-
-    def __init__(self, unit: Unit, folder: str = "/stagecoach") -> None:
-        super().__init__(unit, Hooks(log=lambda text, level: None))
-        frame = self._frame(folder)
-        contexts = {**frame.contexts, STATUS: unit.get("status") or UNTROUBLED}
-        self.frame = frame._replace(env={"WORKFLOW_DIR": f"{folder}/document"}, contexts=contexts)
-
-
-def _environment(spec: Mapping[str, Any], frame: Frame) -> dict[str, str]:
-    layers = [*frame.layers, spec.get("env") or {}]
-    return add_layers(frame.env, layers, lambda value, env: render(value, {**frame.contexts, "env": env}))
+    return whole(unit, stage)
 
 
 def _command(spec: Mapping[str, Any], script: str) -> list[str]:
@@ -203,50 +186,6 @@ def _stream(kept: bytes, size: int) -> Stream:
     return stream
 
 
-def _written(data: bytes) -> dict[str, str]:
-    """What was written to ``$STAGE_OUTPUT``."""
-    with tempfile.TemporaryDirectory(prefix="stagecoach-") as folder:
-        path = os.path.join(folder, "output")
-        with open(path, "wb") as file:
-            file.write(data)
-        return read_output_file(path)
-
-
-def _with_declared(
-    unit: Unit, spec: Mapping[str, Any], outputs: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Outputs with what the stage's ``outputs:`` adds; and those that cannot be stored, with why."""
-    declared = spec.get("outputs")
-    if not declared:
-        return storable_outputs(outputs)
-    frame = _Evaluation(unit).frame
-    contexts = {**frame.contexts, "env": _environment(spec, frame), "outputs": outputs}
-    values = {}
-    for name, value in declared.items():
-        with _naming(f"outputs: {name}"):
-            values[name] = render(value, contexts)
-    return storable_outputs(outputs | values)
-
-
-@contextlib.contextmanager
-def _naming(key: str) -> Iterator[None]:
-    """Name the key in what is wrong with its value, as the engine does."""
-    try:
-        yield
-    except (expressions.ExpressionError, StageError) as error:
-        type_ = getattr(error, "type", type(error).__name__)
-        raise StageError(f"{key}: {text_of_error(error)}", type=type_) from error
-
-
-def _metric(line: str) -> tuple[str, float] | None:
-    if not line.startswith("::metric"):
-        return None
-    try:
-        return parse_metric(line)
-    except ValueError:
-        return None
-
-
 def _hiding(contexts: Mapping[str, Any]) -> dict[str, str]:
     """Programs for sed and awk that replace secret values by stars; none without any."""
     values = {*_texts(contexts.get("secrets"))}
@@ -275,51 +214,3 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _texts(item)
-
-
-def _stage(began: str, ended: str) -> StageResult:
-    return {
-        "state": "success",
-        "outcome": "success",
-        "outputs": {},
-        "error": None,
-        "start": began,
-        "end": ended,
-    }
-
-
-def _now() -> str:
-    from datetime import datetime, timezone
-
-    return datetime.now(timezone.utc).isoformat()
-
-
-def _skipped(unit: Unit) -> Result:
-    stage = _stage(_now(), _now())
-    stage["state"] = stage["outcome"] = "skipped"
-    return _result(unit, stage)
-
-
-def _failed(unit: Unit, error: Error) -> Result:
-    stage = _stage(_now(), _now())
-    _fail(unit["stages"][0], stage, error)
-    return _result(unit, stage)
-
-
-def _fail(spec: Mapping[str, Any], stage: StageResult, error: Error) -> None:
-    stage["outcome"], stage["error"] = "failure", error
-    if spec.get("continue_on_error"):
-        stage["outputs"] = {"outcome": "failure"}
-    else:
-        stage["state"] = "failed"
-
-
-def _result(unit: Unit, stage: StageResult) -> Result:
-    (spec,) = unit["stages"]
-    name = str(
-        expressions.render(spec.get("id") or "stage-1", {"matrix": {}, **(unit.get("contexts") or {})})
-    )
-    outcome = {"success": "success", "skipped": "skipped"}.get(stage["state"], "failure")
-    if stage["outcome"] == "cancelled":
-        outcome = "cancelled"
-    return {"state": stage["state"], "outcome": outcome, "stages": {name: stage}, "peak_memory": 0}

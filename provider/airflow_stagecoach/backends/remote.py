@@ -12,17 +12,18 @@ import contextlib
 import threading
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_stagecoach.backends.base import Backend
-from airflow_stagecoach.backends.shipment import ShipmentError
-from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed
+from airflow_stagecoach.backends.shipment import FOLDER, ShipmentError
+from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed, is_image
 from airflow_stagecoach.engine.log_levels import unmarked
 from airflow_stagecoach.engine.transport import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from airflow_stagecoach.backends._image_stage import Ended, Prepared
     from airflow_stagecoach.backends.ownership import Leftover
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Error, Result, Unit
@@ -128,6 +129,9 @@ class RemoteBackend(Backend):
     #: Settings that may hold no expression, because Airflow must know them before anything runs.
     known_at_load: ClassVar[tuple[str, ...]] = ()
 
+    #: Settings that every stage needs but an ``image:`` stage, which has its own.
+    needed_without_image: ClassVar[tuple[str, ...]] = ()
+
     #: Seconds between two looks at work that runs for a while; the first ones follow each other faster.
     interval: ClassVar[float] = 1.0
 
@@ -180,6 +184,19 @@ class RemoteBackend(Backend):
     @abstractmethod
     def clean(self, handle: Handle) -> None:
         """Remove everything that was made for the work; after this :meth:`find` does not give it."""
+
+    def ended(self, handle: Handle) -> Ended:
+        """What the container of an ``image:`` stage has left, once it has ended; in place of :meth:`result`.
+
+        Only of a place with the capability ``image``: there :meth:`start` finds in the unit what is to be
+        run, ``work.unit["container"]``.
+        """
+        raise NotImplementedError(f"{self.type} runs no containers of their own")
+
+    @property
+    def workdir(self) -> str:
+        """The scratch folder of a leg, as an ``image:`` stage sees it."""
+        return f"{FOLDER}/work"
 
     def clean_leg(self, key: str) -> None:
         """Remove what the tasks of a leg shared, such as a volume; nothing where they share nothing.
@@ -243,6 +260,12 @@ class RemoteBackend(Backend):
                 return result
             # Whoever cleared the task stopped the work of the earlier try, and wants it done again.
             hooks.log(f"{earlier['name']} was stopped from outside: starting anew", "warning")
+        if is_image(unit):
+            prepared = self._prepared(unit, hooks)
+            if prepared.container is None:
+                return cast("Result", prepared.result)
+            unit = {**unit, "container": prepared.container}
+            work = work._replace(unit=unit)
         try:
             handle = self.start(work)
         except Exception as error:
@@ -318,6 +341,19 @@ class RemoteBackend(Backend):
 
     # ---------------------------------------------------------------------------------------
 
+    def _prepared(self, unit: Unit, hooks: Hooks) -> Prepared:
+        """What an ``image:`` stage runs, or its result if it does not run at all."""
+        from airflow_stagecoach.backends._image_stage import Prepared, prepare
+
+        if "image" not in self.capabilities:
+            message = f"runs-on: {self.type} runs no `image:` stages; runs-on: docker does"
+            error: Error = {"type": "UnknownKind", "message": message, "category": "configuration"}
+            return Prepared(None, failed(unit, error))
+        prepared = prepare(unit, FOLDER, self.workdir)
+        if prepared.result is not None and prepared.result["state"] == "skipped":
+            hooks.log("Skipped: its `if` is false")
+        return prepared
+
     def _pass_on(self, handle: Handle, position: Any, hooks: Hooks) -> Any:
         while True:
             found = self.logs(handle, position)
@@ -334,6 +370,10 @@ class RemoteBackend(Backend):
             return failed(unit, _lost(handle, status))
         if status.state != "ended":
             return None
+        if is_image(unit):
+            from airflow_stagecoach.backends._image_stage import compose
+
+            return compose(unit, status, self.ended(handle))
         result = _read(unit, handle, status, self.result(handle))
         if result["outcome"] == "cancelled":
             # Not by us: then nobody would ask for its result.

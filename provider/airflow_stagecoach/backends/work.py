@@ -102,6 +102,11 @@ def _plain(text: str, longest: int) -> str:
     return text[:longest].strip("-")
 
 
+def is_image(unit: Unit) -> bool:
+    """Whether a unit is an ``image:`` stage: its container has nothing of ours in it."""
+    return [spec.get("kind") for spec in unit["stages"]] == ["image"]
+
+
 def failed(unit: Unit, error: Error, outcome: str = "failure") -> Result:
     """The result of a unit that gave none itself.
 

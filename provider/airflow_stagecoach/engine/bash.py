@@ -27,7 +27,7 @@ _SHELLS = {
 }
 
 #: A file behind ``$STAGE_OUTPUT`` may be so large, in bytes. (It becomes an XCom.)
-_LARGEST_OUTPUT = 1024 * 1024
+LARGEST_OUTPUT = 1024 * 1024
 
 #: How much of stderr goes into the error, in bytes.
 _ERROR_TAIL = 4 * 1024
@@ -155,21 +155,29 @@ def _signal_name(number: int) -> str:
 
 
 def read_output_file(path: str) -> Dict[str, str]:
-    """What a stage wrote to ``$STAGE_OUTPUT``: lines ``name=value``, or ``name<<END`` up to a line ``END``.
+    """What a stage wrote to ``$STAGE_OUTPUT``, see :func:`parse_output`; nothing when the file is gone.
 
-    :return: name -> text; the last one of a name counts
-    :raises StageError: a line is neither, or the file is too large
+    :raises StageError: what it holds is wrong, or too large
     """
     try:
-        if os.path.getsize(path) > _LARGEST_OUTPUT:
-            raise StageError(
-                f"STAGE_OUTPUT: more than {_LARGEST_OUTPUT} bytes; write a file and hand on its name",
-                type="OutputFile",
-            )
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            lines = file.read().replace("\0", "\ufffd").split("\n")
+        with open(path, "rb") as file:
+            return parse_output(file.read(LARGEST_OUTPUT + 1))
     except FileNotFoundError:
         return {}
+
+
+def parse_output(data: bytes) -> Dict[str, str]:
+    """Outputs from lines ``name=value``, or ``name<<END`` up to a line ``END``.
+
+    :return: name -> text; the last one of a name counts
+    :raises StageError: a line is neither, or it is more than :data:`LARGEST_OUTPUT`
+    """
+    if len(data) > LARGEST_OUTPUT:
+        raise StageError(
+            f"STAGE_OUTPUT: more than {LARGEST_OUTPUT} bytes; write a file and hand on its name",
+            type="OutputFile",
+        )
+    lines = data.decode("utf-8", "replace").replace("\0", "\ufffd").split("\n")
     outputs: Dict[str, str] = {}
     numbered = enumerate(lines, 1)
     for number, line in numbered:

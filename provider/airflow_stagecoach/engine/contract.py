@@ -35,6 +35,21 @@ class Leg(TypedDict):
     keep: bool  # the job says `cleanup: never`
 
 
+class ContainerNeeded(TypedDict):
+    """What a container of an ``image:`` stage has, all values evaluated. The engine is not in it."""
+
+    image: str
+    env: Dict[str, str]
+    folder: str  # where it starts, absolute
+
+
+class Container(ContainerNeeded, total=False):
+    """The same with what stands in place of the image's own."""
+
+    entrypoint: List[str]  # the program
+    command: List[str]  # its arguments
+
+
 class UnitNeeded(TypedDict):
     """What every unit has."""
 
@@ -53,6 +68,7 @@ class Unit(UnitNeeded, total=False):
     modules: Modules
     identity: Identity  # where the unit runs elsewhere: what it is found by
     leg: Leg
+    container: Container  # of an `image:` stage: what its place is to run
     extras: Dict[str, Any]  # handed to called functions that have a parameter `extras`
     log_level: str  # of the stages' own loggers, where a stage says nothing else
     resources: Dict[str, Any]  # what the place where the unit runs shall give, where that is no worker
