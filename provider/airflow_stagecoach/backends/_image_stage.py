@@ -23,6 +23,7 @@ from airflow_stagecoach.backends._without_engine import (
     skipped,
     whole,
 )
+from airflow_stagecoach.backends.shipment import OUTPUT_FILE
 from airflow_stagecoach.engine.bash import check_exit, parse_output
 from airflow_stagecoach.engine.classification import classified
 from airflow_stagecoach.engine.errors import StageError
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
     from airflow_stagecoach.backends.work import Status
     from airflow_stagecoach.engine.contract import Container, Error, Result, Unit
-
-#: Name of the file behind ``$STAGE_OUTPUT``, in our folder there.
-OUTPUT_FILE = "output"
 
 
 class Prepared(NamedTuple):

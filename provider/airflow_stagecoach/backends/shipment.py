@@ -39,6 +39,9 @@ COMMAND = [
 
 _FOLDERS = ("document", "work")
 
+#: The file behind ``$STAGE_OUTPUT`` of an ``image:`` stage, in that folder.
+OUTPUT_FILE = "output"
+
 #: Files of a user that travel with one unit, together, in bytes.
 LARGEST = 50 * 1024 * 1024
 
@@ -71,6 +74,31 @@ def pack_unit(
             info.size = len(data)
             info.mode = 0o755 if name.endswith(".sh") else 0o644
             archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def pack_image_stage(unit: Unit, *, ship: Iterable[str] = ()) -> bytes:
+    """A tar archive for the container of an ``image:`` stage: nothing of ours, but a file for its outputs.
+
+    :param ship: as for :func:`pack_unit`
+    :raises ShipmentError: see :func:`pack_unit`
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in _FOLDERS:
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE
+            info.mode = 0o1777
+            archive.addfile(info)
+        for name, path in sorted(_files(unit, list(ship)).items()):
+            info = tarfile.TarInfo(f"document/{name}")
+            info.size = os.path.getsize(path)
+            info.mode = 0o755 if os.access(path, os.X_OK) else 0o644
+            with open(path, "rb") as file:
+                archive.addfile(info, file)
+        info = tarfile.TarInfo(OUTPUT_FILE)
+        info.mode = 0o666
+        archive.addfile(info)
     return buffer.getvalue()
 
 
