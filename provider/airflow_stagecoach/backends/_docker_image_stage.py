@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import tarfile
 from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.backends._docker_files import read_file
+from airflow_stagecoach.backends._docker_output import messages
 from airflow_stagecoach.backends._image_stage import Ended
 from airflow_stagecoach.backends.remote import BackendFailure
 from airflow_stagecoach.backends.shipment import FOLDER, OUTPUT_FILE
@@ -13,7 +14,7 @@ from airflow_stagecoach.engine.bash import LARGEST_OUTPUT
 from airflow_stagecoach.engine.failures import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from docker import APIClient
 
@@ -26,6 +27,9 @@ _NO_PROGRAM = re.compile(
 
 #: Label of such a container: nothing in it tells that it was stopped from outside.
 LABEL = "stagecoach.image-stage"
+
+#: How the daemon numbers streams.
+_STREAMS = {1: "stdout", 2: "stderr"}
 
 #: What is put behind the name of one that we have stopped.
 STOPPED = "-stopped"
@@ -67,48 +71,20 @@ def ended(client: APIClient, container: str) -> Ended:
     """What a container has left that has ended."""
     state = client.inspect_container(container)["State"]
     times = (_moment(state["StartedAt"]), _moment(state["FinishedAt"]))
-    return Ended(*times, _output(client, container), _written(client, container))
+    written = read_file(client, container, f"{FOLDER}/{OUTPUT_FILE}", LARGEST_OUTPUT + 1)
+    return Ended(*times, _output(client, container), written or b"")
 
 
 def _output(client: APIClient, container: str) -> Iterator[tuple[str, bytes]]:
-    for name in ("stdout", "stderr"):
-        only = {"stdout": name == "stdout", "stderr": name == "stderr"}
-        for data in client.logs(container, **only, stream=True, follow=False):
-            yield name, data
-
-
-def _written(client: APIClient, container: str) -> bytes:
-    """The file behind ``$STAGE_OUTPUT``, and not more of it than shows that it is too large."""
-    from docker.errors import NotFound
+    from docker.errors import APIError
 
     try:
-        stream, _ = client.get_archive(container, f"{FOLDER}/{OUTPUT_FILE}")
-    except NotFound:
-        return b""
-    with tarfile.open(fileobj=_Pieces(stream), mode="r|") as archive:
-        for member in archive:
-            file = archive.extractfile(member) if member.isfile() else None
-            if file is not None:
-                return file.read(LARGEST_OUTPUT + 1)
-    return b""
-
-
-class _Pieces:
-    """Pieces of bytes as a file that is read once."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """The next bytes, fewer than ``size`` only at the end."""
-        while len(self._rest) < size:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            self._rest += piece
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
+        for message in messages(client, container, None):
+            yield _STREAMS.get(message.stream, "stdout"), message.text
+    except APIError as error:
+        # A log driver that only passes output on; that is said where it is passed on here.
+        if "does not support reading" not in str(error.explanation):
+            raise
 
 
 def _moment(stamp: str) -> str:

@@ -193,6 +193,12 @@ class RemoteBackend(Backend):
         """
         raise NotImplementedError(f"{self.type} runs no containers of their own")
 
+    def fetch_files(self, handle: Handle, folder: str) -> None:
+        """Copy the scratch folder of an ended container back to the worker, whose own stages go on with it.
+
+        Only of the place that runs containers beside a worker, see ``files`` of a unit.
+        """
+
     @property
     def workdir(self) -> str:
         """The scratch folder of a leg, as an ``image:`` stage sees it."""
@@ -373,6 +379,8 @@ class RemoteBackend(Backend):
         if is_image(unit):
             from airflow_stagecoach.backends._image_stage import compose
 
+            if "files" in unit:
+                self.fetch_files(handle, unit["files"])
             return compose(unit, status, self.ended(handle))
         result = _read(unit, handle, status, self.result(handle))
         if result["outcome"] == "cancelled":

@@ -69,6 +69,7 @@ class Unit(UnitNeeded, total=False):
     identity: Identity  # where the unit runs elsewhere: what it is found by
     leg: Leg
     container: Container  # of an `image:` stage: what its place is to run
+    files: str  # of one beside a worker: the leg's scratch folder there, which goes into the container and back
     extras: Dict[str, Any]  # handed to called functions that have a parameter `extras`
     log_level: str  # of the stages' own loggers, where a stage says nothing else
     resources: Dict[str, Any]  # what the place where the unit runs shall give, where that is no worker

@@ -33,6 +33,11 @@ class Hider:
         found = sorted({form for value in values for form in forms(value)}, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, found))) if found else None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to hide."""
+        return self._pattern is None
+
     def text(self, text: str) -> str:
         """A text without secret values."""
         return text if self._pattern is None else self._pattern.sub(_STARS, text)

@@ -42,7 +42,7 @@ _NF1 = "none_failed_min_one_success"
 PASS_FAILURE_ON = frozenset({"all_success", "none_failed", _NF1})
 
 #: Kinds that are skipped by their ``if`` only, never by what they do.
-_NEVER_SKIP = frozenset({"empty", "bash", "raise", "virtual_python"})
+_NEVER_SKIP = frozenset({"empty", "bash", "image", "raise", "virtual_python"})
 
 
 def may_skip(stage: StagePlan) -> bool:

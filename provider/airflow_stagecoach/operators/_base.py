@@ -25,6 +25,7 @@ from airflow_stagecoach.operators._attempt import CONDITION, Attempt
 from airflow_stagecoach.operators._contexts import TaskRunData, environment
 from airflow_stagecoach.operators._deadline import Deadline, deadline, is_resumed
 from airflow_stagecoach.operators._fail_fast import FailFast
+from airflow_stagecoach.operators._image_stage import stage_place
 from airflow_stagecoach.operators._lifeline import held
 from airflow_stagecoach.operators._log import environment as log_environment
 from airflow_stagecoach.operators._log import merged
@@ -73,7 +74,8 @@ class StageBaseOperator(BaseOperator):
     :param workflow: the plan that the DAG is built from; ``None`` in a handwritten DAG
     :param job: the job of that plan
     :param position: how many stages of the job come before this one
-    :param runs_on: backend type and configuration, by default the worker itself
+    :param runs_on: backend type and configuration, by default the worker itself; of an ``image`` stage, its
+        Docker daemon
     """
 
     template_fields: Collection[str] = ("matrix", "stage")
@@ -127,6 +129,8 @@ class StageBaseOperator(BaseOperator):
         self.job = job
         self.position = position
         self.runs_on = runs_on
+        if spec["kind"] == "image":
+            self.runs_on = stage_place(spec, runs_on or {"type": "local"})
 
     def _from_document_form(self, stage: Stage | Mapping[str, Any], kwargs: dict[str, Any]) -> StageSpec:
         """Check a stage as a document has it; its timeout and retry become the task's.

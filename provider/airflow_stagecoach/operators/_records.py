@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach import expressions
+from airflow_stagecoach.operators._image_stage import stage_place
 from airflow_stagecoach.operators._names import leg_name
 from airflow_stagecoach.operators._record import ERROR, RECORD, Place, stage_record, throughput
 from airflow_stagecoach.operators._records_facts import FactsRun, RunFacts, TaskFacts
@@ -226,7 +227,7 @@ class _Reader:
             stage=stage_id,
             name=_rendered(spec.get("name"), matrix),
             kind=spec["kind"],
-            backend=job["runs_on"]["type"],
+            backend=stage_place(spec, job["runs_on"])["type"],
             matrix=matrix,
             tries=max(0, number - before),
             max_tries=retries + 1,
