@@ -5,21 +5,36 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from airflow_stagecoach.backends._docker_connection import barred
 from airflow_stagecoach.backends.remote import BackendFailure
 
 if TYPE_CHECKING:
+    from airflow_stagecoach.backends._docker_settings import Tls
     from airflow_stagecoach.engine.contract import Error
 
 #: The registry, or the way to it, is the trouble: another try may help.
 _REGISTRY_AWAY = re.compile(
     r"no such host|dial tcp|connection refused|connection reset|timeout|deadline exceeded|TLS handshake"
-    r"|toomanyrequests|too many requests|temporary failure|unexpected EOF|status.{0,20} 5\d\d|bad gateway",
+    r"|temporary failure|unexpected EOF|\bEOF$|server misbehaving|status.{0,20} 5\d\d|HTTP 5\d\d|bad gateway",
     re.IGNORECASE,
 )
+
+_TOO_MANY = re.compile(
+    r"toomanyrequests|too many requests|rate limit|HTTP 429|status.{0,20} 429", re.IGNORECASE
+)
+
+#: The certificate of a registry is wrong: no other try helps.
+_CERTIFICATE = re.compile(r"x509:|certificate|server gave HTTP response to HTTPS client", re.IGNORECASE)
 
 _DENIED = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
 
 _DISK_FULL = re.compile(r"no space left|disk quota", re.IGNORECASE)
+
+_NO_GPU = re.compile(
+    r"could not select device driver|nvidia-container-cli|unknown runtime.*nvidia", re.IGNORECASE
+)
+
+_OTHER_PLATFORM = re.compile(r"does not match the specified platform", re.IGNORECASE)
 
 #: The image has nothing that runs what it shall run.
 _NO_COMMAND = re.compile(
@@ -45,6 +60,15 @@ def failed_pull(image: str, text: str) -> BackendFailure:
     if _DISK_FULL.search(text):
         message = f"image {image!r} does not fit on the daemon's disk: {text}"
         return BackendFailure(message, category="resource", reason="disk-full")
+    if _TOO_MANY.search(text):
+        message = (
+            f"the registry of image {image!r} limits how often is pulled: {text} "
+            "(wait; with a login, by an Airflow connection in `conn`, the limit may be higher)"
+        )
+        return BackendFailure(message, category="network", reason="RegistryUnavailable")
+    if _CERTIFICATE.search(text):
+        message = f"the daemon does not trust the registry of image {image!r}: {text}"
+        return BackendFailure(message, category="configuration", reason="certificate")
     # A registry that refuses names what it asked for, which may look like anything.
     if not _DENIED.search(text) and _REGISTRY_AWAY.search(text):
         message = f"the registry of image {image!r} does not answer: {text}"
@@ -56,17 +80,31 @@ def failed_pull(image: str, text: str) -> BackendFailure:
     return BackendFailure(message, category="configuration", reason="ErrImagePull")
 
 
-def explain(error: Exception, host: str, image: str) -> Error | None:
+def failed_login(image: str, conn: str, text: str) -> BackendFailure:
+    """The login of a registry fails before anything is pulled.
+
+    :param conn: Airflow connection
+    :param text: what the daemon says
+    """
+    text = " ".join(text.split())
+    if _TOO_MANY.search(text) or (_REGISTRY_AWAY.search(text) and not _DENIED.search(text)):
+        return failed_pull(image, text)
+    message = f"the registry of image {image!r} refuses the login of the Airflow connection {conn!r}: {text}"
+    return BackendFailure(message, category="configuration", reason="unauthorized")
+
+
+def explain(error: Exception, host: str, image: str, tls: Tls | None = None) -> Error | None:
     """What an exception of the SDK or of Airflow's hook means; ``None`` for others.
 
     :param host: of the daemon
     :param image: of the container
+    :param tls: certificates with which the daemon was asked
     """
-    found = _found(error, _without_password(host), image)
+    found = _found(error, _without_password(host), image, tls)
     return None if found is None else found.error
 
 
-def _found(error: Exception, host: str, image: str) -> BackendFailure | None:
+def _found(error: Exception, host: str, image: str, tls: Tls | None) -> BackendFailure | None:
     if isinstance(error, ImportError):
         if (error.name or "").split(".")[0] not in ("docker", "airflow"):
             return None
@@ -77,25 +115,19 @@ def _found(error: Exception, host: str, image: str) -> BackendFailure | None:
         return BackendFailure(message, category="configuration", reason="provider-missing")
     try:
         from docker.errors import APIError, DockerException, TLSParameterError
-        from requests.exceptions import ReadTimeout, RequestException
+        from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
     except ImportError:
         return None  # It cannot be an error of what is not there.
     if isinstance(error, APIError):
         return _refused(error.status_code or 0, str(error.explanation or error), image)
-    if isinstance(error, ReadTimeout):
-        message = f"the Docker daemon at {host} is there, but does not answer in time: it has too much to do"
-        return BackendFailure(message, category="network", reason="connection-timed-out")
     if isinstance(error, TLSParameterError):
         message = f"the certificates in `tls` cannot be used: {str(error).partition(' TLS config')[0]}"
         return BackendFailure(message, category="configuration", reason="certificate")
-    # The hook logs why it cannot connect, and raises an exception of Airflow that says nothing.
+    # Airflow's own is what its hook raises.
     from_hook = "Failed to establish connection" in str(error)
-    if from_hook or isinstance(error, (DockerException, RequestException)):
-        message = (
-            f"no Docker daemon answers at {host}: is it running, and may the user of the worker reach it? "
-            "`host` of runs-on or DOCKER_HOST name another one"
-        )
-        return BackendFailure(message, category="network", reason="daemon-unreachable")
+    if from_hook or isinstance(error, (DockerException, RequestException, HTTPError)):
+        return barred(error, host, tls)
     return None
 
 
@@ -108,6 +140,15 @@ def _refused(status: int, text: str, image: str) -> BackendFailure:
     if "login attempt" in text or status == 401 or "unauthorized" in text:
         message = f"the registry refuses the login of the connection in `conn`: {text}"
         return BackendFailure(message, category="configuration", reason="unauthorized")
+    if _NO_GPU.search(text):
+        message = (
+            "the daemon has no GPU to give: `gpus` and `resources: {gpu}` need the NVIDIA container toolkit "
+            f"on its machine ({text})"
+        )
+        return BackendFailure(message, category="configuration", reason="resources-unavailable")
+    if _OTHER_PLATFORM.search(text):
+        message = f"image {image!r} is there for another platform than `platform` says: {text}"
+        return BackendFailure(message, category="configuration", reason="ErrImageNeverPull")
     found = _NO_COMMAND.search(text) if "runtime create failed" in text or "exec" in text else None
     if found is not None:
         command = found.group("command") or "/bin/sh"

@@ -66,7 +66,8 @@ def _stage(stage: dict[str, Any], name: str) -> None:
         if key in stage:
             _amount(stage[key], f"{name}.{key}")
     for metric, value in _map(stage.get("metrics", {}), f"{name}.metrics").items():
-        _number(value, f"{name}.metrics.{metric}")
+        if not isinstance(value, _NUMBER):
+            raise ValueError(f"{name}.metrics.{metric} is no number")
     omitted = _map(stage.get("omitted", {}), f"{name}.omitted")
     if not all(isinstance(why, str) for why in omitted.values()):
         raise ValueError(f"{name}.omitted is no map of texts")
@@ -91,11 +92,5 @@ def _map(value: Any, name: str) -> dict[str, Any]:
 
 
 def _amount(value: Any, name: str) -> None:
-    _number(value, name)
-    if value < 0:
-        raise ValueError(f"{name} is below zero")
-
-
-def _number(value: Any, name: str) -> None:
-    if not isinstance(value, _NUMBER) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, _NUMBER) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise ValueError(f"{name} is no number")
