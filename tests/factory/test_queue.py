@@ -58,6 +58,25 @@ def test_where_a_stage_runs(runs_on: Any, queue: str | None, place: str) -> None
     assert (queue_of(plan), place_of(plan)["type"]) == (queue, place)
 
 
+@pytest.mark.parametrize(
+    ("configured", "named", "expected"),
+    [
+        ("LocalExecutor", None, None),
+        ("LocalExecutor,CeleryExecutor", None, "CeleryExecutor"),
+        ("LocalExecutor", "EdgeExecutor", "EdgeExecutor"),
+        ("LocalExecutor,CeleryExecutor", "EdgeExecutor", "EdgeExecutor"),
+    ],
+)
+def test_the_executor_of_a_queue(
+    configured: str, named: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", configured)
+    settings = {"queue": "gpu"} if named is None else {"queue": "gpu", "executor": named}
+    place = {"type": "self-hosted", "with_": settings}
+    dag = build_dag(workflow(job("a", stage("s"), runs_on=place), job("b", stage("s"))))  # type: ignore[arg-type]  # a plain dict
+    assert {task.task_id: task.executor for task in dag.tasks} == {"a.s": expected, "b.s": None}
+
+
 @pytest.mark.parametrize("queue", ["${{ params.q }}", "{{ ds }}"])
 def test_a_queue_that_is_not_known_yet(queue: str) -> None:
     text = f"""w:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.backends.conftest import engine
 from tests.runner.server import TOKEN, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+__all__ = ["conn", "engine", "shared"]
 
 
 @pytest.fixture(scope="session")

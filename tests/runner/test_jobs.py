@@ -109,6 +109,17 @@ def test_what_was_being_removed_goes(runners: Runners) -> None:
     assert list((runners.folder / "runner" / "jobs").iterdir()) == []
 
 
+def test_a_table_from_before_there_were_containers(runners: Runners) -> None:
+    runners.start()
+    runners.accept("a")
+    runners.wait(lambda: runners.jobs.get("a").state == "ended")  # type: ignore[union-attr]  # they are there
+    runners.database("ALTER TABLE jobs DROP COLUMN image")
+    jobs = runners.start()
+    assert jobs.get("a").image is None  # type: ignore[union-attr]  # it is there
+    runners.accept("b")
+    runners.wait(lambda: jobs.get("b").state == "ended")  # type: ignore[union-attr]  # it is there
+
+
 def test_folders_that_belong_to_nobody_go(runners: Runners) -> None:
     runners.start()
     runners.close()

@@ -28,6 +28,15 @@ if TYPE_CHECKING:
         (["--jobs", "0"], "--jobs must be 1 or more"),
         (["--token-file", "/none"], "--token-file /none cannot be read"),
         (["--dir", "/proc/none"], "the folder /proc/none cannot be used"),
+        (["--isolation", "docker"], "--isolation docker needs an image"),
+        (["--image", "python:3"], "--image is for --isolation docker"),
+        (["--allow-image", "*"], "--allow-image is for --isolation docker"),
+        (["--network", "host"], "--network is for --isolation docker"),
+        (["--isolation", "docker", "--image", "a", "--volume", "/a"], "--volume /a must be PATH:PATH"),
+        (
+            ["--isolation", "docker", "--image", "a", "--volume", "/a::ro"],
+            "--volume /a::ro must be PATH:PATH",
+        ),
     ],
 )
 def test_what_it_refuses(
@@ -55,6 +64,7 @@ def test_without_airflow() -> None:
         "import sys; sys.modules['airflow'] = None\n"
         "import airflow_stagecoach.cli.runner, airflow_stagecoach.runner.serve\n"
         "import airflow_stagecoach.runner.app, airflow_stagecoach.runner.jobs\n"
+        "import airflow_stagecoach.runner.containers\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 

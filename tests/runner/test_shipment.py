@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_stagecoach.backends.shipment import pack_unit
-from airflow_stagecoach.runner.shipment import BadShipment, unpack
+from airflow_stagecoach.runner.shipment import BadShipment, read_unit, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +75,9 @@ def test_what_a_worker_packs(tmp_path: Path) -> None:
 def test_what_would_reach_elsewhere(bad: tuple[tarfile.TarInfo, bytes], tmp_path: Path) -> None:
     with pytest.raises(BadShipment):
         unpacked(tmp_path, *GOOD, bad)
+    if bad[0].name != "unit.json/x":  # That is for whoever unpacks it.
+        with pytest.raises(BadShipment):
+            read_unit(str(tmp_path / "archive"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "folder"]
 
 
@@ -102,6 +105,8 @@ def test_what_is_no_archive(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(BadShipment):
         unpack(str(tmp_path / "archive"), str(tmp_path / "folder"), "/home/job", "/w")
+    with pytest.raises(BadShipment):
+        read_unit(str(tmp_path / "archive"))
 
 
 def test_a_damaged_archive(tmp_path: Path) -> None:

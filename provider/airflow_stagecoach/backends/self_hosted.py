@@ -49,6 +49,11 @@ class SelfHostedConfig(BaseModel):
     queue: str | None = Field(
         None, min_length=1, max_length=256, description="of Airflow's own workers, in place of a runner"
     )
+    executor: str | None = Field(
+        None,
+        min_length=1,
+        description="of Airflow that serves the queue; found by itself where one of several knows queues",
+    )
     conn: str | None = Field(
         None,
         min_length=1,
@@ -61,13 +66,26 @@ class SelfHostedConfig(BaseModel):
         None, min_length=1, validate_default=True, description="of the runner: ${{ secrets.NAME }}"
     )
     labels: list[str] = Field(default_factory=list, description="that the runner must have")
+    image: str | None = Field(
+        None,
+        min_length=1,
+        max_length=512,
+        description="of the job's container, at a runner with `--isolation docker` that allows it",
+    )
     verify: bool | str = Field(
         True, description="check the runner's certificate; or the path of the certificate to trust"
     )
     env: dict[str, str] = Field(default_factory=dict, description="environment of the stages")
     ship: list[str] = Field(default_factory=list, description="patterns of files beside the document")
 
-    @field_validator("conn", "host", "token", "labels", "verify", "env", "ship")
+    @field_validator("executor")
+    @classmethod
+    def _of_a_queue(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "queue" in info.data and info.data["queue"] is None:
+            raise PydanticCustomError("no_queue", "belongs to a queue: name that, too")
+        return value
+
+    @field_validator("conn", "host", "token", "labels", "image", "verify", "env", "ship")
     @classmethod
     def _one_way(cls, value: Any, info: ValidationInfo) -> Any:
         others = info.data
@@ -116,7 +134,7 @@ class SelfHostedBackend(RemoteBackend):
 
     type: ClassVar[str] = "self-hosted"
     Config: ClassVar[Any] = SelfHostedConfig
-    known_at_load: ClassVar[tuple[str, ...]] = ("queue",)
+    known_at_load: ClassVar[tuple[str, ...]] = ("queue", "executor")
 
     settings: SelfHostedConfig
 
@@ -197,6 +215,7 @@ class SelfHostedBackend(RemoteBackend):
             "path": f"/jobs/{work.name}",
             "key": work.key,
             "labels": settings.labels,
+            "image": settings.image,
             "ship": settings.ship,
         }
 
@@ -208,9 +227,8 @@ class SelfHostedBackend(RemoteBackend):
                 f"{LARGEST / 1e6:.0f} MB that a runner takes; put them where the runner is"
             )
         leg = work.unit.get("leg")
-        header = json.dumps(
-            {"key": work.key, "labels": self.settings.labels, "owner": work.identity, "leg": leg}
-        )
+        order = {"key": work.key, "labels": self.settings.labels, "owner": work.identity, "leg": leg}
+        header = json.dumps({**order, "image": self.settings.image})
         until = time.monotonic() + PATIENCE_WHEN_FULL
         while not self._stopped.is_set():
             try:
@@ -286,6 +304,9 @@ class SelfHostedBackend(RemoteBackend):
     def clean_leg(self, key: str) -> None:
         self.call("DELETE", f"/legs/{key}")
 
+    def leg_name(self, key: str) -> str:
+        return f"folder {key} of the runner's legs"
+
     def leftovers(self) -> Iterator[Leftover]:
         from airflow_stagecoach.backends.ownership import OWNER, Leftover, owner
 
@@ -307,7 +328,10 @@ class SelfHostedBackend(RemoteBackend):
     def check(self) -> str:
         runner = self.call("GET", "/runner").json()
         labels = ", ".join(runner["labels"]) or "none"
-        return f"Stagecoach runner {runner['version']}, {runner['jobs']} jobs at a time, labels: {labels}"
+        answer = f"Stagecoach runner {runner['version']}, {runner['jobs']} jobs at a time, labels: {labels}"
+        if runner["isolation"] == "docker":
+            answer += f"; in containers of {runner['engine']}, image {runner['image'] or 'as jobs name it'}"
+        return answer
 
     # ---------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from airflow_stagecoach.runner.settings import (
     HOST,
     PORT,
     TOKEN_VARIABLE,
+    Containers,
     RunnerError,
     Settings,
     read_tokens,
@@ -52,6 +53,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--keep-hours", type=float, default=24, help="results that nobody takes (default: %(default)s)"
     )
+    serve.add_argument(
+        "--isolation",
+        choices=("process", "docker"),
+        default="process",
+        help="what is around each job: a process group, or a container (default: %(default)s)",
+    )
+    inside = serve.add_argument_group("with --isolation docker")
+    inside.add_argument("--image", help="of jobs that name none; with Python 3.8 or newer")
+    inside.add_argument(
+        "--allow-image",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="images that jobs may name, such as 'python:*'; repeat",
+    )
+    inside.add_argument("--docker-host", help="of the daemon (default: DOCKER_HOST, or the local socket)")
+    inside.add_argument("--network", help="of the containers, as for docker run")
+    inside.add_argument(
+        "--volume",
+        action="append",
+        default=[],
+        metavar="PATH:PATH[:ro]",
+        help="that every container sees; repeat",
+    )
     status = commands.add_parser("status", help="tell what a runner does")
     drain = commands.add_parser("drain", help="let a runner take no new jobs, and end after its last")
     for command in (status, drain):
@@ -82,6 +107,7 @@ def _serve(args: argparse.Namespace) -> int:
         labels=frozenset(args.label),
         longest_run=args.max_minutes * 60,
         keep=args.keep_hours * 3600,
+        containers=_containers(args),
     )
     serve(
         settings,
@@ -92,6 +118,22 @@ def _serve(args: argparse.Namespace) -> int:
         allow_plain=args.allow_plain_http,
     )
     return 0
+
+
+def _containers(args: argparse.Namespace) -> Containers | None:
+    """How jobs run in containers, if they do."""
+    if args.isolation == "docker":
+        return Containers(
+            image=args.image,
+            allowed=tuple(args.allow_image),
+            host=args.docker_host,
+            network=args.network,
+            volumes=tuple(args.volume),
+        )
+    for option in ("image", "allow_image", "docker_host", "network", "volume"):
+        if getattr(args, option):
+            raise RunnerError(f"--{option.replace('_', '-')} is for --isolation docker")
+    return None
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -105,10 +147,13 @@ def _status(args: argparse.Namespace) -> int:
     waiting = sum(job["state"] == "queued" for job in jobs)
     print(f"{args.url}: Stagecoach runner {runner['version']}{', draining' if runner['draining'] else ''}")
     print(f"labels: {', '.join(runner['labels']) or 'none'}")
+    if runner["isolation"] == "docker":
+        print(f"jobs run in containers: {runner['engine']}")
+        allowed = ", ".join(runner["allowed_images"]) or "none"
+        print(f"image: {runner['image'] or 'none'}, jobs may name: {allowed}")
     print(f"{running} of {runner['jobs']} run, {waiting} of {runner['queue']} wait")
-    now = time.time()
     for job in jobs:
-        minutes = (now - (job["ended"] or job["started"] or job["queued"])) / 60
+        minutes = (runner["now"] - (job["ended"] or job["started"] or job["queued"])) / 60
         state = "stopping" if job["stopping"] else job["state"]
         print(f"  {job['name']:<53}  {state:<8}  {minutes:.0f} min")
     return 0

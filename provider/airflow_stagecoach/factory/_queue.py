@@ -1,12 +1,14 @@
 """``runs-on: {type: self-hosted, with: {queue: NAME}}``: Airflow's own workers of that queue.
 
 There a stage is a local one; only where it runs is said. CeleryExecutor and EdgeExecutor
-know queues, LocalExecutor does not look at them.
+know queues, LocalExecutor does not look at them: beside one that does, the tasks name that one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach.operators._queue import queue_executor
 
 if TYPE_CHECKING:
     from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan
@@ -22,9 +24,18 @@ def queue_of(job: JobPlan) -> str | None:
 
 
 def queue_arguments(job: JobPlan) -> dict[str, Any]:
-    """The queue as an argument of an operator; nothing where the job names none."""
+    """The queue and its executor as arguments of an operator; nothing where the job names none."""
     queue = queue_of(job)
-    return {} if queue is None else {"queue": queue}
+    if queue is None:
+        return {}
+    executor = (job["runs_on"].get("with_") or {}).get("executor") or _executor()
+    return {"queue": queue} if executor is None else {"queue": queue, "executor": executor}
+
+
+def _executor() -> str | None:
+    from airflow.sdk.configuration import conf
+
+    return queue_executor(conf.get("core", "executor", fallback=""))
 
 
 def place_of(job: JobPlan) -> RunsOnPlan:

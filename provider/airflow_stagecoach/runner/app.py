@@ -22,6 +22,7 @@ import hashlib
 import hmac
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import fastapi
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from airflow_stagecoach.runner.jobs import Jobs
     from airflow_stagecoach.runner.store import Job
 
-#: Header of a new job: JSON with ``key``; ``labels``, ``owner`` and ``leg`` (``key``, ``keep``) if need be.
+#: Header of a new job: JSON with ``key``; ``labels``, ``image``, ``owner`` and ``leg`` (``key``, ``keep``) if
+#: need be.
 JOB_HEADER = "Stagecoach-Job"
 
 #: Header of an answer with output: where the next lines begin, in bytes.
@@ -61,7 +63,11 @@ def make_app(jobs: Jobs) -> fastapi.FastAPI:
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        return {"status": "draining" if jobs.draining else "ok", "version": __version__}
+        return {
+            "status": "draining" if jobs.draining else "ok",
+            "version": __version__,
+            "isolation": jobs.settings.isolation,
+        }
 
     @guarded.get("/metrics")
     def show_metrics() -> Response:
@@ -77,6 +83,11 @@ def make_app(jobs: Jobs) -> fastapi.FastAPI:
             "queue": settings.queue,
             "max_minutes": settings.longest_run / 60,
             "draining": jobs.draining,
+            "isolation": settings.isolation,
+            "image": None if settings.containers is None else settings.containers.image,
+            "allowed_images": [] if settings.containers is None else list(settings.containers.allowed),
+            "engine": jobs.engine(),
+            "now": time.time(),  # the moments of jobs are this clock's, not that of who asks
         }
 
     @guarded.post("/drain")
@@ -195,8 +206,10 @@ def _order(name: str, header: str) -> Order:
     try:
         said = json.loads(header)
         key, labels, owner, leg = said["key"], said.get("labels", []), said.get("owner", {}), said.get("leg")
+        image = said.get("image")
         fits = isinstance(key, str) and 0 < len(key) <= 256 and isinstance(owner, dict)
         fits = fits and isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        fits = fits and (image is None or (isinstance(image, str) and 0 < len(image) <= 512))
         if not fits or (leg is not None and not KEY.fullmatch(leg["key"])):
             raise ValueError
         shared = None if leg is None else leg["key"]
@@ -205,7 +218,7 @@ def _order(name: str, header: str) -> Order:
         raise fastapi.HTTPException(
             422, f'the header {JOB_HEADER} must hold JSON such as {{"key": "3f2a", "labels": ["gpu"]}}'
         ) from None
-    return Order(name, key, frozenset(labels), json.dumps(owner), shared, keep)
+    return Order(name, key, frozenset(labels), json.dumps(owner), shared, keep, image)
 
 
 async def _read(request: fastapi.Request, limit: int, write: Callable[[bytes], object] | None) -> None:
@@ -240,5 +253,6 @@ def _shown(job: Job) -> dict[str, Any]:
         "queued": job.queued,
         "started": job.started,
         "ended": job.ended,
+        "image": job.image,
         "owner": json.loads(job.owner),
     }

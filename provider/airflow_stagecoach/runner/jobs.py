@@ -1,9 +1,8 @@
 """The jobs of a runner: taken in, started when there is room, watched, stopped, cleaned away.
 
-Every job is a :class:`~airflow_stagecoach.backends.detached.Detached` process in a
-folder of its own. The table says what shall be, the folder what is: a runner that was
-killed reads both and goes on. A job is never run twice, because its folder is
-started once.
+Every job has a folder of its own, and a :class:`~.places.Place` that runs it. The table says what
+shall be, the folder and the place what is: a runner that was killed reads them and goes on. A job is
+never run twice, because its folder is started once.
 """
 
 from __future__ import annotations
@@ -20,14 +19,15 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_stagecoach.backends.detached import Detached
+from airflow_stagecoach.runner.places import Place, Processes
 from airflow_stagecoach.runner.settings import RunnerError
-from airflow_stagecoach.runner.shipment import RESULT, command, unpack
+from airflow_stagecoach.runner.shipment import RESULT
 from airflow_stagecoach.runner.store import ENDED, LOST, QUEUED, RUNNING, Job, Leg, Order, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import TextIO
 
+    from airflow_stagecoach.runner.containers import Containers
     from airflow_stagecoach.runner.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,11 @@ KEY = re.compile(r"[a-z0-9]{1,64}")
 
 #: Reasons why the runner stopped a job. The classification of failures knows the second.
 STOPPED, TOO_LONG = "Stopped", "DeadlineExceeded"
+
+_NO_IMAGES = (
+    "this runner runs jobs as processes, in no image: remove image, "
+    "or name a runner that was started with --isolation docker"
+)
 
 #: Seconds between two looks while jobs run, and while none does.
 _BUSY, _IDLE = 0.2, 30.0
@@ -58,7 +63,7 @@ class Jobs:
     """All jobs of one runner. Safe for threads.
 
     :param settings: ``folder`` is made if it is not there
-    :raises RunnerError: another runner works in that folder
+    :raises RunnerError: another runner works in that folder, or what it needs is not here
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -74,11 +79,23 @@ class Jobs:
         self._guard = _only_one(os.path.join(settings.folder, "lock"))
         shutil.rmtree(self._incoming, ignore_errors=True)
         os.mkdir(self._incoming, 0o700)
+        self._processes = Processes(self._home, self._legs)
+        self._containers: Containers | None = None
+        if settings.containers is not None:
+            # Not before: most runners need no Docker.
+            from airflow_stagecoach.runner.containers import Containers
+
+            self._containers = Containers(settings.containers, settings.folder, self._home)
         self._store = Store(os.path.join(settings.folder, "jobs.sqlite"))
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closed = False
-        self._recover()
+        try:
+            self._recover()
+        except BaseException:
+            self._store.close()
+            self._guard.close()
+            raise
         self._thread = threading.Thread(target=self._supervise, name="jobs", daemon=True)
         self._thread.start()
 
@@ -97,7 +114,7 @@ class Jobs:
                     raise Refused(409, f"{order.name} is being removed")
                 return job
             try:
-                self._refuse(order.labels)
+                self._refuse(order)
             except Refused:
                 self.counts["refused"] += 1
                 raise
@@ -114,8 +131,10 @@ class Jobs:
         folder = self.folder(order.name)
         shared = None if order.leg is None else os.path.join(self._legs, order.leg)
         unpacked = tempfile.mkdtemp(dir=self._incoming)
+        if self.settings.containers is not None:
+            order = order._replace(image=order.image or self.settings.containers.image)
         try:
-            unpack(archive, unpacked, folder, shared or os.path.join(folder, "work"))
+            self._place(order.image).prepare(archive, unpacked, folder, shared)
             with self._lock:
                 known = self.admit(order)
                 if known is not None:
@@ -124,7 +143,6 @@ class Jobs:
                 shutil.rmtree(folder, ignore_errors=True)
                 if shared is not None:
                     self._store.use_leg(order, time.time())
-                    os.makedirs(shared, mode=0o700, exist_ok=True)
                 os.rename(unpacked, folder)
                 job = self._store.add(order, time.time())
                 self.counts["accepted"] += 1
@@ -190,13 +208,19 @@ class Jobs:
     def delete_leg(self, key: str) -> None:
         """Remove what the jobs of a leg share."""
         assert KEY.fullmatch(key), "keys are checked where they come in"
-        shutil.rmtree(os.path.join(self._legs, key), ignore_errors=True)
+        self._processes.remove_leg(key)
+        if self._containers is not None:
+            self._containers.remove_leg(key)
         self._store.remove_leg(key)
 
     def drain(self) -> None:
         """Take no new jobs from now on."""
         self.draining = True
         self._wake.set()
+
+    def engine(self) -> str | None:
+        """What answers where jobs run in containers, or why nothing does; ``None`` without containers."""
+        return None if self._containers is None else self._containers.check()
 
     @property
     def drained(self) -> bool:
@@ -251,28 +275,28 @@ class Jobs:
             if found is None or found.state != QUEUED:
                 return
             self._store.change(job.name, state=RUNNING, started=time.time())
-        folder = self.folder(job.name)
         try:
-            pid = Detached(folder).start(command(folder))
+            started = self._place(job.image).start(job)
         except (OSError, RuntimeError, ValueError) as error:
             self._end(job, LOST, message=f"the runner could not start it: {error}")
         else:
-            log.info("%s started, process %s", job.name, pid)
+            log.info("%s started, %s", job.name, started)
 
     def _watch(self, job: Job) -> None:
-        process = Detached(self.folder(job.name))
-        state = process.state
-        if state == "running":
+        place = self._place(job.image)
+        seen = place.look(job)
+        if seen.state == "running":
             now = time.time()
             if job.stopping is not None:
-                process.send(signal.SIGTERM if now < job.stopping + self.settings.grace else signal.SIGKILL)
+                gently = now < job.stopping + self.settings.grace
+                place.signal(job, signal.SIGTERM if gently else signal.SIGKILL)
             elif now > (job.started or now) + self.settings.longest_run:
                 minutes = self.settings.longest_run / 60
                 self._stop(job, TOO_LONG, f"the runner stopped it after {minutes:g} minutes, its limit")
-        elif state == "ended" or job.stopping is not None:
-            self._end(job, ENDED, exit_code=process.exit_code)
+        elif seen.state == "ended" or job.stopping is not None:
+            self._end(job, ENDED, exit_code=seen.exit_code, reason=seen.reason, message=seen.message)
         else:
-            self._end(job, LOST, message="its process is gone and did not say how it ended")
+            self._end(job, LOST, message=seen.message)
 
     def _stop(self, job: Job, reason: str, message: str) -> None:
         with self._lock:
@@ -286,11 +310,16 @@ class Jobs:
 
     def _end(self, job: Job, state: str, **values: object) -> None:
         with self._lock:
+            found = self._store.get(job.name)
+            if found is not None and found.stopping is not None:
+                # Why it was stopped is known already.
+                values = {key: value for key, value in values.items() if key == "exit_code"}
             self._store.change(job.name, state=state, ended=time.time(), **values)
             found = self._store.get(job.name)
             assert found is not None, "only jobs that are over are removed"
             log.info("%s %s %s", job.name, state, found.message or "")
-            self.counts["lost" if state == LOST else "stopped" if found.reason else "ended"] += 1
+            stopped = found.stopping is not None
+            self.counts["lost" if state == LOST else "stopped" if stopped else "ended"] += 1
             if found.deleted:
                 self._remove(found)
 
@@ -304,18 +333,39 @@ class Jobs:
         in_use = {job.leg for job in self._store.in_state(QUEUED, RUNNING)}
         for leg in self._store.legs():
             if leg.used < old and not leg.keep and leg.key not in in_use:
-                self.delete_leg(leg.key)
+                try:
+                    self.delete_leg(leg.key)
+                except Exception as error:
+                    # Docker is away, say: it is tried again when as much time has passed once more.
+                    log.warning("What leg %s shared cannot be removed: %s", leg.key, error)
+                    self._store.touch_leg(leg.key, time.time())
+
+    def _place(self, image: str | None) -> Place:
+        """Where a job runs.
+
+        :param image: of its container, ``None`` for a process
+        """
+        if image is None:
+            return self._processes
+        assert self._containers is not None, "a runner without containers does not start with jobs in them"
+        return self._containers
 
     def _remove(self, job: Job) -> None:
+        self._place(job.image).forget(job)
         # The row goes last: a folder without one is taken for rubbish, a row without a folder for a lost job.
         shutil.rmtree(self.folder(job.name), ignore_errors=True)
         self._store.remove(job.name)
 
-    def _refuse(self, labels: Iterable[str]) -> None:
-        missing = sorted(set(labels) - self.settings.labels)
+    def _refuse(self, order: Order) -> None:
+        missing = sorted(order.labels - self.settings.labels)
         if missing:
             has = ", ".join(sorted(self.settings.labels)) or "none"
             raise Refused(422, f"this runner has no label {', '.join(missing)}; its labels: {has}")
+        objection = _NO_IMAGES if order.image is not None else None
+        if self.settings.containers is not None:
+            objection = self.settings.containers.objection(order.image)
+        if objection is not None:
+            raise Refused(422, objection)
         if self.draining:
             raise Refused(503, "this runner is draining and takes no new jobs", 30)
         if len(self._store.in_state(QUEUED, RUNNING)) >= self.settings.jobs + self.settings.queue:
@@ -325,12 +375,18 @@ class Jobs:
 
     def _recover(self) -> None:
         """Make sense of what the runner before left."""
+        inside = [job.name for job in self._store.all() if job.image is not None]
+        if inside and self._containers is None:
+            raise RunnerError(
+                f"jobs of {self.settings.folder} are in containers ({', '.join(inside[:3])}): "
+                "start it with --isolation docker, and drain it before you change that"
+            )
         names = set()
         for job in self._store.all():
             names.add(job.name)
             if job.over and job.deleted:
                 self._remove(job)
-            elif job.state == RUNNING and not os.path.exists(os.path.join(self.folder(job.name), "claimed")):
+            elif job.state == RUNNING and not self._place(job.image).has_started(job):
                 # It was about to be started. Should that still happen, the second start does nothing.
                 self._store.change(job.name, state=QUEUED, started=None)
             elif job.state == RUNNING:
@@ -339,6 +395,8 @@ class Jobs:
         for folder, known in ((self._home, names), (self._legs, legs)):
             for name in set(os.listdir(folder)) - known:
                 shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+        if self._containers is not None:
+            self._containers.sweep(names)
 
 
 def _only_one(path: str) -> TextIO:

@@ -80,6 +80,8 @@ def serve(
         server = uvicorn.Server(config)
         app.router.lifespan_context = _ends_when_drained(server, jobs)
         log.info("Serving %s jobs at a time, labels: %s", settings.jobs, ", ".join(sorted(settings.labels)))
+        if settings.containers is not None:
+            log.info("Jobs run in containers: %s", jobs.engine())
         try:
             server.run()
         except SystemExit:

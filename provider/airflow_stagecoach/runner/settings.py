@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 #: Where a runner listens unless told otherwise.
 HOST, PORT = "127.0.0.1", 8470
@@ -20,6 +21,44 @@ _SHORTEST_TOKEN = 16
 
 class RunnerError(Exception):
     """The runner cannot be started, or does not answer; the text is for the person who asked."""
+
+
+@dataclass(frozen=True)
+class Containers:
+    """How jobs run in containers of this machine's Docker daemon, in place of processes.
+
+    ``image`` is for jobs that name none; ``allowed`` are patterns of the images that jobs may name, as in a
+    shell. ``volumes`` and ``network`` are Docker's words; without them a job sees nothing of this machine.
+    """
+
+    image: str | None = None
+    allowed: tuple[str, ...] = ()
+    host: str | None = None  # of the daemon; DOCKER_HOST or the local socket if absent
+    network: str | None = None
+    volumes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.image is None and not self.allowed:
+            raise RunnerError(
+                "--isolation docker needs an image: say --image NAME, or --allow-image PATTERN for "
+                "those that jobs may name"
+            )
+        for volume in self.volumes:
+            if volume.count(":") not in (1, 2) or not all(volume.split(":")):
+                raise RunnerError(f"--volume {volume} must be PATH:PATH or PATH:PATH:ro")
+
+    def objection(self, image: str | None) -> str | None:
+        """Why a job is not taken in; ``None`` when it is.
+
+        :param image: that the job names
+        """
+        images = ", ".join(dict.fromkeys(filter(None, (self.image, *self.allowed))))
+        if image is None:
+            missing = "this runner has no image of its own, and the job names none in image"
+            return None if self.image is not None else f"{missing}; allowed: {images}"
+        if image == self.image or any(fnmatchcase(image, pattern) for pattern in self.allowed):
+            return None
+        return f"this runner does not allow image {image!r}; allowed: {images}"
 
 
 @dataclass(frozen=True)
@@ -39,6 +78,7 @@ class Settings:
     grace: float = 5.0  # between asking a job to stop and killing it
     linger: float = 60.0  # a draining runner waits so long for results to be taken
     largest_request: int = LARGEST_REQUEST
+    containers: Containers | None = None  # jobs are processes without it
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -49,6 +89,11 @@ class Settings:
             raise RunnerError("--max-minutes must be more than 0")
         if self.keep < 0:
             raise RunnerError("--keep-hours must be 0 or more")
+
+    @property
+    def isolation(self) -> str:
+        """What is around each job: ``process`` or ``docker``."""
+        return "process" if self.containers is None else "docker"
 
 
 def read_tokens(file: str | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tarfile
+from typing import Any
 
 from airflow_stagecoach.engine.transport import dump, load
 
@@ -41,6 +42,33 @@ def unpack(archive: str, folder: str, home: str, work: str) -> None:
     _settle(os.path.join(folder, UNIT), home, work)
 
 
+def read_unit(archive: str) -> Any:
+    """The unit of an archive that is unpacked elsewhere.
+
+    :param archive: path of a tar file that is not compressed
+    :raises BadShipment: :func:`unpack` would refuse it
+    """
+    names, unit = set(), None
+    try:
+        with tarfile.open(archive, mode="r:") as members:
+            for member in members:
+                _require_plain(member)
+                names.add(member.name)
+                if member.name == UNIT and (source := members.extractfile(member)) is not None:
+                    unit = load(source.read().decode("utf-8"))
+    except (tarfile.TarError, EOFError) as error:
+        raise BadShipment(f"the request is no archive: {error}") from None
+    except ValueError as error:
+        if isinstance(error, BadShipment):
+            raise
+        raise BadShipment(f"the archive holds no usable {UNIT}: {type(error).__name__}") from None
+    if ENGINE not in names:
+        raise BadShipment(f"the archive holds no {ENGINE}")
+    if not isinstance(unit, dict) or not isinstance(unit.get("stages"), list):
+        raise BadShipment(f"the archive holds no usable {UNIT}")
+    return unit
+
+
 def command(folder: str) -> list[str]:
     """What runs the unit of a folder. The engine that came with it, but for stages with ``resources``."""
     with open(os.path.join(folder, UNIT), encoding="utf-8") as file:
@@ -50,13 +78,17 @@ def command(folder: str) -> list[str]:
     return [sys.executable, *engine, os.path.join(folder, UNIT), os.path.join(folder, RESULT)]
 
 
-def _extract(members: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> None:
-    parts = member.name.split("/")
+def _require_plain(member: tarfile.TarInfo) -> None:
     # Links, devices and files with holes are never sent, and could reach or fill what is not ours.
     plain = member.isdir() or (member.isreg() and not member.issparse())
-    if not plain or member.name.startswith("/") or any(part in ("", ".", "..") for part in parts):
+    outside = any(part in ("", ".", "..") for part in member.name.split("/"))
+    if not plain or member.name.startswith("/") or outside:
         raise BadShipment(f"the archive holds {member.name!r}, which is no file or folder below its own")
-    path = os.path.join(folder, *parts)
+
+
+def _extract(members: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> None:
+    _require_plain(member)
+    path = os.path.join(folder, *member.name.split("/"))
     try:
         if member.isdir():
             os.makedirs(path, exist_ok=True)

@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     stopping REAL,
     deleted INTEGER NOT NULL DEFAULT 0,
     owner TEXT NOT NULL,
-    leg TEXT
+    leg TEXT,
+    image TEXT
 )
 """
 
@@ -46,6 +47,7 @@ class Order(NamedTuple):
     owner: str = "{}"  # JSON with the task's identity, for whoever sweeps
     leg: str | None = None  # jobs with the same share a scratch folder
     keep: bool = False  # that folder stays until somebody removes it
+    image: str | None = None  # of its container, where it names one
 
 
 class Job(NamedTuple):
@@ -64,6 +66,7 @@ class Job(NamedTuple):
     deleted: int = 0  # 1: it goes as soon as it has ended
     owner: str = "{}"  # JSON
     leg: str | None = None
+    image: str | None = None  # of its container; without one it is a process
 
     @property
     def over(self) -> bool:
@@ -94,6 +97,9 @@ class Store:
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(_TABLE)
         self._connection.execute(_LEGS)
+        # A runner from before there were containers has no column for their images.
+        if "image" not in {row[1] for row in self._execute("PRAGMA table_info(jobs)", ())}:
+            self._connection.execute("ALTER TABLE jobs ADD COLUMN image TEXT")
 
     def add(self, order: Order, now: float) -> Job:
         """A new job that waits.
@@ -101,10 +107,10 @@ class Store:
         :raises sqlite3.IntegrityError: the name is taken
         """
         self._execute(
-            "INSERT INTO jobs (name, key, state, queued, owner, leg) VALUES (?, ?, ?, ?, ?, ?)",
-            (order.name, order.key, QUEUED, now, order.owner, order.leg),
+            "INSERT INTO jobs (name, key, state, queued, owner, leg, image) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (order.name, order.key, QUEUED, now, order.owner, order.leg, order.image),
         )
-        return Job(order.name, order.key, QUEUED, now, owner=order.owner, leg=order.leg)
+        return Job(order.name, order.key, QUEUED, now, owner=order.owner, leg=order.leg, image=order.image)
 
     def get(self, name: str) -> Job | None:
         """The job of a name."""
@@ -139,6 +145,10 @@ class Store:
             "ON CONFLICT (key) DO UPDATE SET used = excluded.used, keep = excluded.keep",
             (order.leg, order.owner, int(order.keep), now),
         )
+
+    def touch_leg(self, key: str, now: float) -> None:
+        """Note that a leg's folder stays for a while."""
+        self._execute("UPDATE legs SET used = ? WHERE key = ?", (now, key))
 
     def legs(self) -> list[Leg]:
         """Every leg that has a folder."""
