@@ -309,7 +309,13 @@ class RemoteBackend(Backend):
                 return self._end_stopped(handle, unit)
             try:
                 status = self.poll(handle)
-                position = self._pass_on(handle, position, hooks)
+                look = time.monotonic() + LONGEST_LOOK
+                # What was passed on stays so when the next look fails.
+                for reached in self._pass_on(handle, position, hooks):
+                    position = reached
+                    # Work that writes without a pause shall be stopped, left and looked at like any other.
+                    if self._stopped.is_set() or (status.state == "running" and time.monotonic() > look):
+                        break
                 result = self._ended(handle, unit, status)
             except Exception as error:
                 explained = self.explain(error)
@@ -360,13 +366,14 @@ class RemoteBackend(Backend):
             hooks.log("Skipped: its `if` is false")
         return prepared
 
-    def _pass_on(self, handle: Handle, position: Any, hooks: Hooks) -> Any:
+    def _pass_on(self, handle: Handle, position: Any, hooks: Hooks) -> Iterator[Any]:
+        """Pass on all output that is there; gives the position after each part."""
         while True:
             found = self.logs(handle, position)
             for line in found.lines:
                 hooks.log(*unmarked(line))
             if not found.lines or found.position == position:
-                return found.position
+                return
             position = found.position
 
     def _ended(self, handle: Handle, unit: Unit, status: Status) -> Result | None:
@@ -406,6 +413,7 @@ class RemoteBackend(Backend):
 def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Result:
     """The result document, or a result that says why there is none."""
     if text is None:
+            yield found.position
         return failed(unit, _no_result(handle, status))
     if len(text) > LONGEST_RESULT:
         size = f"{len(text) / 1024 / 1024:.1f} MiB"
