@@ -28,7 +28,7 @@ sweeping:
         - {name: Two, id: two, bash: "echo 2"}
 """
 
-ELSEWHERE = "{type: docker, emulate: true, with: {image: any}}"
+ELSEWHERE = "{type: docker, emulate: true, with: {image: '${{ params.image }}'}}"
 
 #: Starts work of a task, and forgets it.
 START = """
@@ -43,16 +43,27 @@ for identity in json.loads(sys.stdin.read()):
 """
 
 
-def plan(*runs_on: dict[str, Any]) -> Any:
-    return {"jobs": [{"id": str(number), "runs_on": one} for number, one in enumerate(runs_on)]}
+def plan(*runs_on: dict[str, Any], kind: str = "bash") -> Any:
+    stages = [{"spec": {"kind": kind}}]
+    return {
+        "jobs": [{"id": str(number), "runs_on": one, "stages": stages} for number, one in enumerate(runs_on)]
+    }
 
 
 def test_places() -> None:
     docker = {"type": "docker", "with_": {"image": "x"}}
     remote = {"type": "docker", "with_": {"image": "x", "host": "tcp://h"}}
     at_run_time = {"type": "docker", "with_": {"image": "${{ matrix.image }}"}}
-    found = places([plan(docker, {"type": "local"}, remote), plan(docker, at_run_time)])
+    emulated = {"type": "docker", "with_": {"image": "x"}, "emulate": True}
+    found = places([plan(docker, {"type": "local"}, remote), plan(docker, at_run_time, emulated)])
     assert list(found) == [docker, remote]
+
+
+def test_places_of_image_stages() -> None:
+    docker = {"type": "docker", "with_": {"image": "x"}}
+    queue = {"type": "self-hosted", "with_": {"queue": "q"}}
+    found = places([plan({"type": "local"}, queue, docker, kind="image")])
+    assert list(found) == [{"type": "docker"}, docker]
 
 
 def test_no_database(tmp_path: Path) -> None:
@@ -78,12 +89,13 @@ def test_what_is_left_of_an_ended_task_goes(tmp_path: Path, monkeypatch: pytest.
         check=True,
         timeout=60,
     )
+    # Its settings are known to a run alone: what is emulated is found all the same.
     home.sql("UPDATE dag_code SET source_code = ?", DOCUMENT.replace("local", ELSEWHERE))
     home.sql("UPDATE dag_run SET state = 'running'")
     home.sql("UPDATE task_instance SET state = 'running' WHERE task_id = 'work.two'")
     dry, removed, again = home.commands("sweep --dry-run --json", "sweep --json", "sweep")
     (left,) = json.loads(dry[1])
-    assert (left["kind"], left["of"]) == ("process", ended)
+    assert (left["backend"], left["kind"], left["of"]) == ("emulated", "process", ended)
     assert json.loads(removed[1]) == [left]
     assert again == (0, "nothing is left\n", "")
     home.sql("UPDATE task_instance SET state = 'failed'")

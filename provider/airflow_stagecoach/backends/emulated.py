@@ -18,7 +18,7 @@ from glob import escape, glob
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_stagecoach.backends.detached import Detached
-from airflow_stagecoach.backends.ownership import OWNER, Leftover, owner, owner_labels
+from airflow_stagecoach.backends.ownership import Leftover, owner, owner_labels
 from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.shipment import unpack_unit
 from airflow_stagecoach.backends.work import Handle, Lines, Status
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Of the interpreter, in the folder of the work.
 _ARGUMENTS = ("stagecoach.pyz", "unit.json", "result.json")
+
+#: Whose work it is: the first file that its folder gets, for whoever sweeps.
+_OWNER = "owner.json"
 
 
 class EmulatedBackend(RemoteBackend):
@@ -62,13 +65,20 @@ class EmulatedBackend(RemoteBackend):
     def start(self, work: Work) -> Handle:
         os.makedirs(self._base, mode=0o700, exist_ok=True)
         folder = os.path.join(self._base, work.name)
+        if not os.path.exists(os.path.join(folder, "claimed")):
+            # Whoever made it died before the start.
+            shutil.rmtree(folder, ignore_errors=True)
         os.mkdir(folder, 0o700)  # fails when this try was started before
+        _write(os.path.join(folder, _OWNER), owner_labels(work.identity))
         leg = work.unit.get("leg")
         workdir = None if leg is None else self._folder_of_leg(leg["key"])
         if workdir is not None and leg is not None and not leg["keep"]:
-            with open(f"{workdir}.owner", "w", encoding="utf-8") as file:
-                json.dump(owner_labels(work.identity), file)
-        unpack_unit(work.unit, folder, workdir=workdir, ship=self._ship)
+            _write(f"{workdir}.owner", owner_labels(work.identity))
+        try:
+            unpack_unit(work.unit, folder, workdir=workdir, ship=self._ship)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         pid = Detached(folder).start(self._command(work.name))
         return {"id": str(pid), "name": work.name}
 
@@ -104,10 +114,12 @@ class EmulatedBackend(RemoteBackend):
     def clean_leg(self, key: str) -> None:
         self._remove_shared(self._folder_of_leg(key))
 
+    def leg_name(self, key: str) -> str:
+        return f"folder {self._folder_of_leg(key)}"
+
     def leftovers(self) -> Iterator[Leftover]:
-        for path in glob(os.path.join(escape(self._base), "*", "unit.json")):
-            name = os.path.basename(os.path.dirname(path))
-            identity = owner({OWNER: json.dumps((_read(path) or {}).get("identity"))})
+        for path in glob(os.path.join(escape(self._base), "*", _OWNER)):
+            name, identity = os.path.basename(os.path.dirname(path)), owner(_read(path))
             if identity is not None:
                 yield Leftover("process", name, name, identity, shared=False)
         for path in glob(os.path.join(escape(self._base), "leg-*.owner")):
@@ -137,6 +149,11 @@ class EmulatedBackend(RemoteBackend):
 
     def _process(self, handle: Handle) -> Detached:
         return Detached(os.path.join(self._base, handle["name"]))
+
+
+def _write(path: str, value: Any) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(value, file)
 
 
 def _read(path: str) -> Any:

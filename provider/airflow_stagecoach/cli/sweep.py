@@ -1,4 +1,7 @@
-"""``stagecoach sweep``: remove what dead tasks have left at the places where jobs run."""
+"""``stagecoach sweep``: remove what dead tasks have left at the places where jobs run.
+
+What ``emulate: true`` has left lies on the machine where its worker was, so there the command must be called.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from airflow_stagecoach.backends.base import Backend
     from airflow_stagecoach.backends.ownership import Leftover
     from airflow_stagecoach.document.plan import RunsOnPlan, WorkflowPlan
 
@@ -29,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Sweep every place that a loaded document names; 0 when all were reached, else 1."""
+    """Sweep every place that a loaded document names, and this machine; 0 when all were reached, else 1."""
     from airflow_stagecoach.cli.metadata import NotFound, open_database, our_documents, plans_of
 
     found: list[dict[str, Any]] = []
@@ -38,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         with open_database() as session:
             documents = our_documents(session)
             plans = [plan for file, text in documents.items() for plan in plans_of(text, file)]
-            for runs_on in places(plans):
+            for runs_on in [*places(plans), EMULATED]:
                 removed, error = _sweep(session, runs_on, args)
                 found += removed
                 if error is not None:
@@ -56,16 +60,27 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+#: Whatever is emulated lies at one place, also of documents that are gone.
+EMULATED: RunsOnPlan = {"type": "emulated"}
+
+
 def places(plans: Iterable[WorkflowPlan]) -> Iterator[RunsOnPlan]:
-    """Each place that documents name, once. One whose settings hold expressions is known only to a run."""
+    """Each place that documents name, once; without :data:`EMULATED`.
+
+    One whose settings hold expressions is known only to a run.
+    """
+    from airflow_stagecoach.operators._image_stage import stage_place
+
     seen = set()
     for plan in plans:
         for job in plan["jobs"]:
-            key = json.dumps(job["runs_on"], sort_keys=True)
-            if key not in seen and job["runs_on"]["type"] != "local":
-                seen.add(key)
-                if "${{" not in key and "{{" not in key:
-                    yield job["runs_on"]
+            for stage in job["stages"]:
+                runs_on = stage_place(stage["spec"], job["runs_on"])
+                key = json.dumps(runs_on, sort_keys=True)
+                if key not in seen and runs_on["type"] != "local" and not runs_on.get("emulate"):
+                    seen.add(key)
+                    if "${{" not in key and "{{" not in key:
+                        yield runs_on
 
 
 def is_needed(session: Session, leftover: Leftover, *, unknown: bool) -> bool:
@@ -102,10 +117,14 @@ def _sweep(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """What was removed at one place, and why it could not be looked at."""
     from airflow_stagecoach.backends import get_backend
+    from airflow_stagecoach.backends.emulated import EmulatedBackend
     from airflow_stagecoach.backends.remote import RemoteBackend
 
     try:
-        backend = get_backend(runs_on["type"], runs_on.get("with_"), emulate=runs_on.get("emulate", False))
+        if runs_on is EMULATED:
+            backend: Backend = EmulatedBackend()
+        else:
+            backend = get_backend(runs_on["type"], runs_on.get("with_"))
     except (LookupError, ValueError) as error:
         return [], str(error)
     if not isinstance(backend, RemoteBackend):
