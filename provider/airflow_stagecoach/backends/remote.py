@@ -309,13 +309,9 @@ class RemoteBackend(Backend):
                 return self._end_stopped(handle, unit)
             try:
                 status = self.poll(handle)
-                look = time.monotonic() + LONGEST_LOOK
                 # What was passed on stays so when the next look fails.
                 for reached in self._pass_on(handle, position, hooks):
                     position = reached
-                    # Work that writes without a pause shall be stopped, left and looked at like any other.
-                    if self._stopped.is_set() or (status.state == "running" and time.monotonic() > look):
-                        break
                 result = self._ended(handle, unit, status)
             except Exception as error:
                 explained = self.explain(error)
@@ -372,6 +368,7 @@ class RemoteBackend(Backend):
             found = self.logs(handle, position)
             for line in found.lines:
                 hooks.log(*unmarked(line))
+            yield found.position
             if not found.lines or found.position == position:
                 return
             position = found.position
@@ -413,7 +410,6 @@ class RemoteBackend(Backend):
 def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Result:
     """The result document, or a result that says why there is none."""
     if text is None:
-            yield found.position
         return failed(unit, _no_result(handle, status))
     if len(text) > LONGEST_RESULT:
         size = f"{len(text) / 1024 / 1024:.1f} MiB"
