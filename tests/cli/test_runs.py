@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ def test_the_other_forms(home: AirflowHome) -> None:
         ("report", "failed"),
     ]
     assert len(table.splitlines()) == 2
+    assert re.search(r" failed +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00  ", table), "to the second"
     assert none == "no runs\n"
 
 

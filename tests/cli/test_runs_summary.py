@@ -106,7 +106,7 @@ def test_many_failures_are_bounded(render: Any) -> None:
 
 def test_what_runs_waits_for() -> None:
     plan = workflow(job("j", stage("s"), stage("t")))
-    rows = (task("j.s", "up_for_retry", next_try=at(60), max_tries=1), TaskFacts("j.t", -1, None))
+    rows = (task("j.s", "up_for_retry", next_try=at(60.25), max_tries=1), TaskFacts("j.t", -1, None))
     text = render_text(run_record(plan, facts(*rows, state="running"), at(200)))
     assert f"j / s: failed, waits for its next try at {at(60).isoformat()}" in text
     assert "j    running       0/2" in text

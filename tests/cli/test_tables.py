@@ -1,16 +1,28 @@
-"""Tables, durations and sizes for the terminal."""
+"""Tables, moments, durations and sizes for the terminal."""
 
 from __future__ import annotations
 
 import pytest
 
-from airflow_stagecoach.cli.tables import duration, size, table
+from airflow_stagecoach.cli.tables import duration, moment, size, table
 
 
 def test_table() -> None:
     assert table(["A", "BB"], [["long cell", 1], [None, "x"]], indent="> ") == (
         "> A          BB\n> long cell  1\n>            x\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (None, ""),
+        ("2026-01-31T23:59:59.999999+00:00", "2026-01-31T23:59:59+00:00"),
+        ("2026-01-31T08:00:00+07:00", "2026-01-31T08:00:00+07:00"),
+    ],
+)
+def test_moment(text: str | None, shown: str) -> None:
+    assert moment(text) == shown
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,10 @@ def _list(args: argparse.Namespace) -> int:
     if not runs:
         print("no runs")
         return 0
-    from airflow_stagecoach.cli.tables import duration, table
+    from airflow_stagecoach.cli.tables import duration, moment, table
 
     rows: list[list[Any]] = [
-        [one["dag_id"], one["run_id"], one["state"], one["start"] or "", duration(one["duration"])]
+        [one["dag_id"], one["run_id"], one["state"], moment(one["start"]), duration(one["duration"])]
         for one in runs
     ]
     print(table(["DAG", "RUN", "STATE", "START", "TOOK"], rows), end="")

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.cli.tables import duration, size
+from airflow_stagecoach.cli.tables import duration, moment, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -176,7 +176,11 @@ def failures(run: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], int]:
 def waiting(run: Mapping[str, Any]) -> tuple[list[tuple[str, str]], int]:
     """Stages that wait for something: where and for what; and how many more there are."""
     found = [
-        (where, _WAITING[record["waits_for"]] + (f" at {record['next_try']}" if record["next_try"] else ""))
+        (
+            where,
+            _WAITING[record["waits_for"]]
+            + (f" at {moment(record['next_try'])}" if record["next_try"] else ""),
+        )
         for where, record in stages(run)
         if record["waits_for"]
     ]

@@ -1,4 +1,4 @@
-"""Tables and durations for the terminal."""
+"""Tables, moments, durations and sizes for the terminal."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], indent: str = 
         + "\n"
         for line in lines
     )
+
+
+def moment(text: str | None) -> str:
+    """An ISO 8601 time to the second, its zone as it was; nothing when it is not known."""
+    if text is None:
+        return ""
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).isoformat(timespec="seconds")
 
 
 def duration(seconds: float | None) -> str:
