@@ -9,7 +9,6 @@ it and belongs to it alone.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import importlib.util
 import os
@@ -91,6 +90,8 @@ def _file(folder: str, parts: List[str]) -> str | None:
 def _load_file(file: str, folder: str, parts: List[str]) -> ModuleType:
     with open(file, "rb") as opened:
         source = opened.read()
+    import hashlib  # Loads OpenSSL.
+
     place = hashlib.sha256(f"{os.path.dirname(file)}\0".encode() + source).hexdigest()[:12]
     is_package = os.path.basename(file) == "__init__.py"
     # A package around it makes `from . import sibling` work.

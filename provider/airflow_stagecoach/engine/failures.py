@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_stagecoach import expressions
-from airflow_stagecoach.engine.classification import classified, reason_of_errno
 from airflow_stagecoach.engine.errors import Interrupted, SkipStage, StageError
-from airflow_stagecoach.engine.http_facts import http_facts
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,6 +28,9 @@ def is_skip(error: BaseException) -> bool:
 
 def error_of(error: BaseException) -> Error:
     """The ``error`` of a stage result, classified."""
+    # Imported when something has failed: a container pays for what its unit needs.
+    from airflow_stagecoach.engine.classification import classified
+
     return classified(_described(error))
 
 
@@ -52,6 +53,9 @@ def _described(error: BaseException) -> Error:
         "message": shorten(text),
         "classes": [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds],
     }
+    from airflow_stagecoach.engine.classification import reason_of_errno
+    from airflow_stagecoach.engine.http_facts import http_facts
+
     described.update(http_facts(error))  # type: ignore[typeddict-item]  # its keys are those of Error
     reason = reason_of_errno(error.errno) if isinstance(error, OSError) else None
     if reason is not None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
-import uuid
 from typing import TYPE_CHECKING, Any, Dict, Mapping
 
 from airflow_stagecoach.engine.call_modules import ModuleCache
@@ -69,6 +66,8 @@ class Runner:
             state, outcome = "failed", "cancelled"
         finally:
             if temporary is not None:
+                import shutil
+
                 shutil.rmtree(temporary, ignore_errors=True)
         peak = max(self._usage.peak_memory, own_peak())
         return {"state": state, "outcome": outcome, "stages": results, "peak_memory": peak}
@@ -109,7 +108,11 @@ class Runner:
 
 def _new_folder() -> str:
     """The path of a folder that is not there yet, or made already."""
+    import tempfile
+
     try:
         return tempfile.mkdtemp(prefix="stagecoach-work-")
     except OSError:
+        import uuid
+
         return os.path.join(tempfile.gettempdir(), f"stagecoach-work-{uuid.uuid4().hex}")

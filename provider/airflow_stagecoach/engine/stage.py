@@ -10,7 +10,6 @@ from airflow_stagecoach.engine.environment import LOG_LEVEL, add_layers
 from airflow_stagecoach.engine.errors import Cancelled, Interrupted, StageError, TimedOut
 from airflow_stagecoach.engine.failures import error_of, is_skip, shorten, text_of_error
 from airflow_stagecoach.engine.frame import STATUS, Frame, Work, holds, render
-from airflow_stagecoach.engine.retry import decide, jitter_source
 from airflow_stagecoach.engine.usage import Usage
 from airflow_stagecoach.engine.values import storable_outputs
 
@@ -97,6 +96,8 @@ def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResu
         if number == tries:
             _fail(spec, frame, result, error, told=failure.told)
             return
+        from airflow_stagecoach.engine.retry import decide, jitter_source
+
         source = jitter_source(_place(frame), stage_id, frame.attempt, number)
         rules = frame.place.hooks.rules()
         decision = decide(retry, error, number, rng=source, used=used, classifiers=rules)

@@ -12,9 +12,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Union
 
 from airflow_stagecoach.expressions._errors import ExpressionSyntaxError
-from airflow_stagecoach.expressions._evaluate import evaluate
-from airflow_stagecoach.expressions._parser import parse_braces
-from airflow_stagecoach.expressions._tokenizer import tokenize_braces
 from airflow_stagecoach.expressions._values import to_text
 
 if TYPE_CHECKING:
@@ -99,6 +96,8 @@ class Template:
 
         :raises ExpressionError: an expression could not be evaluated
         """
+        from airflow_stagecoach.expressions._evaluate import evaluate
+
         if self.is_whole:
             value = evaluate(self.expressions[0], contexts)
             # A text that the filter `rstr` marked is only quoted inside other text.
@@ -119,6 +118,8 @@ def parse_template(text: str, jinja: bool = True) -> Template:
     parts: list[Part] = []
     for kind, start, end in split(text, jinja):
         if kind == "expression":
+            from airflow_stagecoach.expressions._parser import parse_braces
+
             node, _ = parse_braces(text, start)
             parts.append(ExpressionPart(node, start, end))
         elif kind == "jinja":
@@ -144,13 +145,21 @@ def split(text: str, jinja: bool = True) -> Iterator[tuple[str, int, int]]:
             position = match.end()
             continue
         start = match.start()
-        end = tokenize_braces(text, start + 3)[1] if mark == "${{" else _end_of_jinja(text, start)
+        end = _end_of_expression(text, start) if mark == "${{" else _end_of_jinja(text, start)
         if start > text_start:
             yield "text", text_start, start
         yield ("expression" if mark == "${{" else "jinja"), start, end
         text_start = position = end
     if text_start < len(text):
         yield "text", text_start, len(text)
+
+
+def _end_of_expression(text: str, start: int) -> int:
+    """Give the place after the ``}}`` that closes the ``${{`` at ``start``."""
+    # Here, as wherever an expression is met: most texts have none.
+    from airflow_stagecoach.expressions._tokenizer import tokenize_braces
+
+    return tokenize_braces(text, start + 3)[1]
 
 
 def _end_of_jinja(text: str, start: int) -> int:

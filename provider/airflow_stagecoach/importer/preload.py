@@ -11,7 +11,7 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
-from airflow_stagecoach import engine, operators
+from airflow_stagecoach import engine, expressions, operators
 
 #: What a child imports to parse a file or to find a task, and to run it.
 _TO_PARSE = (
@@ -41,9 +41,9 @@ _TO_SERIALIZE = (
     "airflow.timetables.trigger",
 )
 
-#: How the names begin of scripts, which run where the engine travelled to, and of what reads runs for the
-#: command line.
-_NOT_FOR_IMPORT = ("__main__", "entry", "_records")
+#: How the names begin of scripts, which run where the engine travelled to, of what reads runs for the
+#: command line, and of what checks a document.
+_NOT_FOR_IMPORT = ("__main__", "entry", "_records", "_check")
 
 
 def preload(*, serializing: bool = False) -> None:
@@ -54,7 +54,7 @@ def preload(*, serializing: bool = False) -> None:
     """
     for name in _TO_PARSE + (_TO_CHECK + _TO_SERIALIZE if serializing else ()):
         import_module(name)
-    for package in (operators, engine):
+    for package in (operators, engine, expressions):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not module.name.rpartition(".")[2].startswith(_NOT_FOR_IMPORT):
                 import_module(module.name)
