@@ -30,14 +30,20 @@ QUICK = {("bag", 20): 2, ("processor", 20): 1, ("worker", 20): 2}
 FULL_34 = {("bag", 200): 2, ("processor", 200): 1, ("worker", 200): 2}
 
 
+#: What is measured of documents that name backends.
+BACKENDS = {("bag", 200): 4, ("processor", 200): 2, ("worker", 200): 6}
+QUICK_BACKENDS = {("bag", 20): 2, ("worker", 20): 2}
+
+
 def main() -> int:
     """Measure what the arguments ask for, and write the report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few documents and repeats: a check of the tool")
     parser.add_argument(
         "--only",
-        choices=["loading", "running", *running.PARTS],
-        help="one part; the report then has only that part. `running` is: " + ", ".join(running.PARTS),
+        choices=["loading", "backends", "running", *running.PARTS],
+        help="one part; the report then has only that part. `backends` is in `loading`: documents that name "
+        "them. `running` is: " + ", ".join(running.PARTS),
     )
     parser.add_argument("--legs", type=int, help="legs of the matrix (default: 1000, with --quick 20)")
     parser.add_argument(
@@ -78,7 +84,12 @@ def main() -> int:
                 for (mode, count), repeats in plan.items():
                     found.tables.append(loading.compare(setting, python, airflow, mode, count, repeats))
                 plan = QUICK if arguments.quick else FULL_34
-        if arguments.only != "loading":
+        if arguments.only in (None, "loading", "backends"):
+            for (mode, count), repeats in (QUICK_BACKENDS if arguments.quick else BACKENDS).items():
+                found.backend_tables.append(
+                    loading.compare_backends(setting, sys.executable, here, mode, count, repeats)
+                )
+        if arguments.only not in ("loading", "backends"):
             parts = running.PARTS if arguments.only in (None, "running") else (arguments.only,)
             count = arguments.legs or (20 if arguments.quick else 1000)
             found.runs = running.measure(setting, parts, count=count, quick=arguments.quick)

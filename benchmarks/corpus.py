@@ -11,7 +11,12 @@ has no word for something (matrix, groups), its corpus does less work than the o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from airflow_stagecoach.backends import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -447,6 +452,26 @@ tasks:
     with: {bash_command: 'rm -rf "/tmp/report-$REPORT"'}
 """
 
+#: What stands under ``with`` of a backend that is ours.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "docker": {"image": "python:3.12-slim", "env": {"REGION": "eu"}, "volumes": ["reports:/reports"]},
+    "kubernetes": {"image": "python:3.12-slim", "namespace": "reports"},
+    "local": {},
+    "self-hosted": {"conn": "runner", "labels": ["big"]},
+}
+
+
+def with_backends(text: str) -> str:
+    """Give a document of Stagecoach with a ``runs-on`` in every job, every backend of ours by turns."""
+    types = itertools.cycle(sorted(registry.BUILT_IN))
+
+    def name(job: re.Match[str]) -> str:
+        type_ = next(types)
+        return f"{job[0]}      runs-on: {json.dumps({'type': type_, 'with': SETTINGS[type_]})}\n"
+
+    head, jobs, body = text.partition("  jobs:\n")
+    return head + jobs + re.sub(r"^ {4}\w+:\n", name, body, flags=re.MULTILINE)
+
 
 def fill(template: str, number: int) -> str:
     """Give the text of workflow ``number``. Every file has its own content."""
@@ -455,6 +480,10 @@ def fill(template: str, number: int) -> str:
 
 def _stagecoach(folder: Path, number: int) -> None:
     (folder / f"report_{1000 + number}.yaml").write_text(fill(STAGECOACH, number))
+
+
+def _stagecoach_backends(folder: Path, number: int) -> None:
+    (folder / f"report_{1000 + number}.yaml").write_text(with_backends(fill(STAGECOACH, number)))
 
 
 def _python(folder: Path, number: int) -> None:
@@ -484,11 +513,15 @@ def _airflow_yaml(folder: Path, number: int) -> None:
 
 FORMATS: dict[str, Callable[[Path, int], None]] = {
     "stagecoach": _stagecoach,
+    "stagecoach-backends": _stagecoach_backends,
     "python": _python,
     "dag-factory": _dag_factory,
     "dag-factory-folder": _dag_factory_folder,
     "airflow-yaml": _airflow_yaml,
 }
+
+#: Formats of one file a workflow that Airflow parses as YAML.
+_YAML = ("stagecoach", "stagecoach-backends", "airflow-yaml")
 
 
 def write(format_: str, folder: Path, count: int) -> Path:
@@ -509,7 +542,7 @@ def file_of(format_: str, number: int) -> str:
     """Name the file, in the corpus's folder, that Airflow parses to get workflow ``number``."""
     if format_ == "dag-factory-folder":
         return "all_reports.py"
-    return f"report_{1000 + number}{'.yaml' if format_ in ('stagecoach', 'airflow-yaml') else '.py'}"
+    return f"report_{1000 + number}{'.yaml' if format_ in _YAML else '.py'}"
 
 
 def dag_id_of(number: int) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.series import Series, interleave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from benchmarks.live import Live
 
@@ -99,10 +95,9 @@ def measure(live: Live, repeats: int, say: Callable[[str], None]) -> list[Series
 def _run(live: Live, dag_id: str) -> dict[str, Any]:
     """Give, for each kind of the DAG, the medians over its tasks."""
     live.new_workers(1)
-    file = live.out / "tasks"
-    file.unlink(missing_ok=True)
+    live.forget_tasks()
     live.client.run(dag_id)
-    tasks = _read(file, len({prefix for owner, prefix in KINDS.values() if owner == dag_id}) * TASKS)
+    tasks = live.cost_of_tasks(len({prefix for owner, prefix in KINDS.values() if owner == dag_id}) * TASKS)
     found = {}
     for label, (owner, prefix) in KINDS.items():
         if owner != dag_id:
@@ -114,17 +109,3 @@ def _run(live: Live, dag_id: str) -> dict[str, Any]:
             "sent": counted[-1]["requests"],
         }
     return found
-
-
-def _read(file: Path, count: int, timeout: float = 30) -> dict[str, dict[str, Any]]:
-    """Give the figures of tasks by task id, when both processes of all have written theirs."""
-    deadline = time.monotonic() + timeout
-    while len(lines := file.read_text().splitlines()) < 2 * count:
-        # The worker writes after the task has ended, and maybe the run.
-        assert time.monotonic() < deadline, lines
-        time.sleep(0.1)
-    tasks: dict[str, dict[str, Any]] = defaultdict(dict)
-    for line in lines:
-        figures = json.loads(line)
-        tasks[figures["task"]] |= figures
-    return tasks

@@ -7,6 +7,7 @@ import json
 import os
 import time
 import urllib.request
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,35 @@ class Live:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
+    def count_task_processes(self) -> int:
+        """Count the processes of tasks: children of the executor's workers, which are the scheduler's."""
+        workers = _children(self.airflow.processes["scheduler"].pid)
+        return sum(len(_children(worker)) for worker in workers)
+
+    @property
+    def _tasks(self) -> Path:
+        return self.out / "tasks"
+
+    def forget_tasks(self) -> None:
+        """Throw away what tasks have cost until now; no weighed task may run."""
+        self._tasks.unlink(missing_ok=True)
+
+    def cost_of_tasks(self, count: int, timeout: float = 30) -> dict[str, dict[str, Any]]:
+        """Give what tasks have cost (see ``benchmarks.executor``) by task id.
+
+        :param count: tasks; waits until both processes of all have written their figures
+        """
+        deadline = time.monotonic() + timeout
+        while len(lines := self._tasks.read_text().splitlines()) < 2 * count:
+            # The worker writes after the task has ended, and maybe the run.
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.1)
+        tasks: dict[str, dict[str, Any]] = defaultdict(dict)
+        for line in lines:
+            figures = json.loads(line)
+            tasks[figures["task"]] |= figures
+        return tasks
+
 
 @contextlib.contextmanager
 def running_airflow(folder: Path, documents: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Live]:
@@ -85,6 +115,15 @@ def running_airflow(folder: Path, documents: Mapping[str, str], say: Callable[[s
             yield Live(airflow, Client(airflow.url), "PostgreSQL" if database else "SQLite", out)
         finally:
             airflow.stop()
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started and that have not ended."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It has ended itself.
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def machine_cpu() -> float:
@@ -127,7 +166,18 @@ class Client:
 
         :return: the run as Airflow keeps it
         """
-        run = self.ask(f"/dags/{dag_id}/dagRuns", {"logical_date": None})
+        return self.wait_for_end(self.start(dag_id), timeout)
+
+    def start(self, dag_id: str) -> dict[str, Any]:
+        """Start a run of a DAG."""
+        return self.ask(f"/dags/{dag_id}/dagRuns", {"logical_date": None})
+
+    def wait_for_end(self, run: dict[str, Any], timeout: float = 600) -> dict[str, Any]:
+        """Wait until a run has ended; it must have succeeded.
+
+        :return: the run as Airflow keeps it
+        """
+        dag_id = run["dag_id"]
         path = f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
         deadline = time.monotonic() + timeout
         while run["state"] not in ("success", "failed"):
@@ -146,6 +196,16 @@ class Client:
         task = f"{path}/taskInstances/{failed[0]['task_id']}"
         log = self.ask(f"{task}/logs/{failed[0]['try_number']}?map_index={failed[0]['map_index']}")
         return f"{task} failed: {log['content']}"
+
+    def tasks(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        """Give the task instances of a run, a hundred at most."""
+        path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances?limit=100"
+        found: list[dict[str, Any]] = self.ask(path)["task_instances"]
+        return found
+
+    def pool(self) -> dict[str, Any]:
+        """Give the pool of all tasks here: ``running_slots``, ``deferred_slots`` and more."""
+        return self.ask("/pools/default_pool")
 
     def count_tasks(self, run: dict[str, Any], state: str) -> int:
         """Count the task instances of a run that are in a state, each leg's by itself."""

@@ -73,6 +73,16 @@ def contestants(python: str, setting: Setting, *, airflow_yaml: bool) -> list[Co
     return found
 
 
+def backend_contestants(python: str) -> list[Contestant]:
+    """List a document of Stagecoach, and the same with a ``runs-on`` of every backend."""
+    formats = {"without `runs-on`": "stagecoach", "with every backend": "stagecoach-backends"}
+    return [
+        Contestant(f"{label}{', first time' if cold else ''}", format_, python, cold)
+        for cold in (False, True)
+        for label, format_ in formats.items()
+    ]
+
+
 def measure(setting: Setting, contestant: Contestant, mode: str, count: int) -> Figures:
     """Measure once, in a fresh process."""
     folder = corpus.write(contestant.format, setting.folder, count)
@@ -112,11 +122,24 @@ def measure(setting: Setting, contestant: Contestant, mode: str, count: int) -> 
 
 
 def compare(setting: Setting, python: str, airflow: str, mode: str, count: int, repeats: int) -> Table:
-    """Measure all contestants of one interpreter, interleaved."""
+    """Measure the formats under one interpreter, interleaved."""
     setting.say(f"{mode}, {count} documents, Airflow {airflow}")
-    by_label = {
-        one.label: one for one in contestants(python, setting, airflow_yaml=airflow.startswith("3.4"))
-    }
+    found = contestants(python, setting, airflow_yaml=airflow.startswith("3.4"))
+    return _compare(setting, found, Table(mode, count, airflow, []), repeats)
+
+
+def compare_backends(
+    setting: Setting, python: str, airflow: str, mode: str, count: int, repeats: int
+) -> Table:
+    """Measure what ``runs-on`` costs when a document is loaded, interleaved."""
+    setting.say(f"{mode}, {count} documents with every backend, Airflow {airflow}")
+    return _compare(setting, backend_contestants(python), Table(mode, count, airflow, []), repeats)
+
+
+def _compare(setting: Setting, found: list[Contestant], table: Table, repeats: int) -> Table:
+    """Fill a table. The first contestant, and the first cold one, is what the others are compared with."""
+    mode, count = table.mode, table.count
+    by_label = {one.label: one for one in found}
     series = {label: Series(label) for label in by_label}
     for label, one in series.items():
         base = next(name for name in series if by_label[name].cold == by_label[label].cold)
@@ -133,4 +156,5 @@ def compare(setting: Setting, python: str, airflow: str, mode: str, count: int, 
         lambda one: measure(setting, by_label[one.label], mode, count),
         setting.say,
     )
-    return Table(mode, count, airflow, list(series.values()))
+    table.series = list(series.values())
+    return table

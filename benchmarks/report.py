@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from benchmarks import deferring, places
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.deferring import Deferred
+    from benchmarks.engine_start import EngineStart
     from benchmarks.legs import Legs
     from benchmarks.loading import Table
+    from benchmarks.places import Overhead
     from benchmarks.running import Runs
     from benchmarks.series import Series
 
@@ -48,6 +53,33 @@ _MODES = {
     ),
 }
 
+_BACKENDS = """\
+### Documents that name backends
+
+The same documents, and the same with a `runs-on` in every job, every backend by turns: **×** is the ratio to
+the documents without. Loading imports no module of a backend's SDK, or the run ends with an error; a
+document that is new has its settings checked, and for that the backend's own module is imported.
+"""
+
+_PLACES = """\
+A stage that does nothing, against the operator of Airflow's own provider whose container does nothing: the
+same image, the same engine, the container removed at its end. *From start to end* is as Airflow tells it of
+the task, *processor time* that of its worker and the task; one task at a time, the first of each kind in a
+worker not counted. Below, the processor time of the scheduler's own process and of everything on the machine
+(containers and their engine too) in a run of COUNT tasks.
+"""
+
+_DEFERRING = """\
+A stage that lasts is left to the triggerer after ten seconds. Here every stage is a container that waits,
+until all have been deferred and for a while more.
+"""
+
+_ENGINE = """\
+What travels into a container is one zip file of SIZE KB, run by the container's Python (here VERSION). Every
+command was run by turns in one container. *More* is the median of the differences to the Python that does
+nothing.
+"""
+
 _STARTS = """\
 ### From the start of a task to the user's command
 
@@ -85,6 +117,7 @@ class Report:
     seconds: float = 0.0
     correspondence: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    backend_tables: list[Table] = field(default_factory=list)
     runs: Runs | None = None
 
 
@@ -102,6 +135,10 @@ def render(report: Report) -> str:
         parts.append(_imports(report.tables))
         agreement = "\n".join(f"- {line}" for line in report.correspondence)
         parts.append(f"### Tasks in a DAG\n\nThe tasks that Stagecoach adds need no worker.\n\n{agreement}\n")
+    if report.backend_tables:
+        if not report.tables:
+            parts.append("## Loading documents\n")
+        parts += [_BACKENDS, *(_backends(table) for table in report.backend_tables)]
     if report.runs:
         parts.append(_runs(report.runs))
     return "\n".join(parts)
@@ -136,6 +173,21 @@ def _table(table: Table, column: str) -> str:
     return f"**{documents}, Airflow {table.airflow}**\n\n{markdown(header, rows)}"
 
 
+def _backends(table: Table) -> str:
+    title, _, column = _MODES[table.mode]
+    memory = "peak" if table.mode == "processor" else "grown"
+    rows = []
+    for series in table.series:
+        row = [series.label]
+        for name in ("seconds", "next") if table.mode == "worker" else ("seconds",):
+            row += [spread(series, name), times(series, name)]
+        row += [times(series, "cpu"), f"{series.median(memory) / 1024:.1f}", times(series, memory)]
+        rows.append(row)
+    header = ["", column, "×", *(["next", "×"] if table.mode == "worker" else [])]
+    header += ["× processor time", "memory, MiB", "×"]
+    return f"**{title}: {table.count:,} documents, Airflow {table.airflow}**\n\n{markdown(header, rows)}"
+
+
 def _imports(tables: Sequence[Table]) -> str:
     rows = []
     for table in tables:
@@ -155,18 +207,26 @@ def _imports(tables: Sequence[Table]) -> str:
 
 
 def _runs(runs: Runs) -> str:
-    parts = [
-        "## Running\n",
-        f"A real scheduler with LocalExecutor and {runs.database}, Airflow {runs.airflow}. Both kinds of DAG "
-        "in one Airflow, run by turns, with new workers for each run: what a worker imports for one kind "
-        "must not be the other's gain.\n",
-    ]
+    parts = ["## Running\n"]
+    if runs.database:
+        parts.append(
+            f"A real scheduler with LocalExecutor and {runs.database}, Airflow {runs.airflow}. Both kinds of "
+            "DAG in one Airflow, run by turns, with new workers for each run: what a worker imports for one "
+            "kind must not be the other's gain.\n"
+        )
     if runs.starts:
         parts += [_STARTS, _starts(runs.starts)]
     if runs.costs:
         parts += [_COSTS, _costs(runs.costs)]
     if runs.legs:
         parts += [f"### A matrix of {runs.legs.count:,} legs with two stages each\n", _LEGS, _legs(runs.legs)]
+    if runs.engine:
+        parts += ["### Start of the engine in a container\n", _engine(runs.engine)]
+    for overhead in runs.places:
+        parts += [f"### A stage on {overhead.place}\n", _place(overhead)]
+    if runs.deferring:
+        title = f"### {runs.deferring.stages} containers at a time, with {deferring.SLOTS} slots\n"
+        parts += [title, _DEFERRING, _deferring(runs.deferring)]
     return "\n".join(parts)
 
 
@@ -198,6 +258,54 @@ def _legs(legs: Legs) -> str:
         rows.append(row)
     header = ["", "run", "×", "scheduler", "×", "API server", "×", "all processes", "×"]
     return markdown(header, rows)
+
+
+def _engine(engine: EngineStart) -> str:
+    text = _ENGINE.replace("SIZE", f"{engine.size / 1000:.0f}").replace("VERSION", engine.python)
+    rows = [
+        [
+            one.label,
+            spread(one, "seconds"),
+            "" if one.baseline is None else f"**{one.median('over') * 1000:.0f} ms**",
+        ]
+        for one in engine.series
+    ]
+    return f"{text}\n{markdown(['', 'start to end', 'more'], rows)}"
+
+
+def _place(overhead: Overhead) -> str:
+    kinds = [
+        [one.label, spread(one, "seconds"), times(one, "seconds"), spread(one, "cpu"), times(one, "cpu")]
+        for one in overhead.kinds
+    ]
+    runs = [
+        [
+            one.label,
+            *(cell for name in ("scheduler", "machine") for cell in (spread(one, name), times(one, name))),
+        ]
+        for one in overhead.runs
+    ]
+    text = _PLACES.replace("COUNT", str(len(places.KINDS) * places.TASKS))
+    header = ["", "from start to end", "×", "processor time", "×"]
+    of_runs = ["", "scheduler", "×", "all processes", "×"]
+    return f"{text}\n{markdown(header, kinds)}\n{markdown(of_runs, runs)}"
+
+
+def _deferring(found: Deferred) -> str:
+    rows = [
+        ["until all were deferred", f"{found.until_deferred:.0f} s"],
+        [f"slots taken while all ran, for {found.together:.0f} s", f"**{found.slots}**"],
+        ["processes of tasks meanwhile", f"**{found.processes}**"],
+        ["processor time of the triggerer, per second", f"{found.triggerer * 1000:.0f} ms"],
+        ["processor time of everything on the machine, per second", f"{found.machine * 1000:.0f} ms"],
+        ["from the end of the containers to the end of the run", f"{found.until_finished:.0f} s"],
+        ["the whole run", f"{found.seconds:.0f} s"],
+        [
+            f"{found.stages} DockerOperators, whose containers each hold a slot for as long, at the least",
+            f"{found.by_hand:.0f} s",
+        ],
+    ]
+    return markdown(["", ""], rows)
 
 
 def spread(series: Series, name: str) -> str:

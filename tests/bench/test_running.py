@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import BundleDagBag
-from benchmarks import costs, executor, legs, report, running, starts
+from benchmarks import costs, executor, legs, live, report, running, starts
 from benchmarks.series import Series
 
 from airflow_stagecoach.document import load
@@ -65,16 +65,19 @@ def test_memory_grows_with_what_a_process_takes() -> None:
 
 
 def test_figures_of_a_task_come_from_both_its_processes(tmp_path: Path) -> None:
-    file = tmp_path / "tasks"
+    nothing: Any = None
+    airflow = live.Live(nothing, nothing, "SQLite", tmp_path)
     lines: list[dict[str, Any]] = [{"task": "a", "own": 1}, {"task": "b", "own": 2}]
     lines += [{"task": "b", "cpu": 3.0}, {"task": "a", "cpu": 4.0}]
-    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    assert costs._read(file, 2) == {
+    (tmp_path / "tasks").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert airflow.cost_of_tasks(2) == {
         "a": {"task": "a", "own": 1, "cpu": 4.0},
         "b": {"task": "b", "own": 2, "cpu": 3.0},
     }
     with pytest.raises(AssertionError):
-        costs._read(file, 3, timeout=0)
+        airflow.cost_of_tasks(3, timeout=0)
+    airflow.forget_tasks()
+    assert not (tmp_path / "tasks").exists()
 
 
 def test_report_has_the_parts_that_were_measured() -> None:
