@@ -1,4 +1,8 @@
-"""A Docker engine of the tests' own: its socket and data in a folder, nothing of the machine's touched."""
+"""A Docker engine of the tests' own: its socket and data in a folder, nothing of the machine's touched.
+
+Where the machine lets it, the engine lives in a network namespace of its own. Only there it may make
+networks: bridges and rules are then those of the namespace, which goes with the engine.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,21 +43,31 @@ class DockerEngine:
 
     :param folder: for its data; its path is short, because the socket stands in it
     :param options: of dockerd, beside our own
+    :param isolated: whether it lives in a network namespace of its own, where it does not reach the loopback
+    :ivar namespace: name of its network namespace; ``None`` where it has none, and containers no networks
     """
 
-    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = (), *, isolated: bool = True) -> None:
         self.folder = folder
         self.options = options
+        self.isolated = isolated
         self.url = f"unix://{folder}/docker.sock"
+        self.namespace: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> DockerEngine:
+        self.namespace = _new_namespace() if self.isolated else None
         try:
-            self.start()
+            try:
+                self.start()
+            except RuntimeError:
+                if self.namespace is None:
+                    raise
+                self._leave_namespace()
+                self.start()
         except RuntimeError as error:
             # A machine where containers are forbidden, say. That it stops answering later is no skip.
-            self.stop()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
             pytest.skip(f"no Docker engine starts here: {error}")
         self.client.import_image_from_data(
             images.busybox_layer(), *images.BUSYBOX.split(":"), changes=images.BUSYBOX_CHANGES
@@ -65,8 +80,17 @@ class DockerEngine:
     def __exit__(self, *_: object) -> None:
         for container in self.client.containers(all=True):
             self.client.remove_container(container["Id"], force=True, v=True)
-        self.stop()
+        self._remove()
+
+    def _remove(self) -> None:
+        self._leave_namespace()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _leave_namespace(self) -> None:
+        self.stop()
+        if self.namespace is not None:
+            _ip("netns", "delete", self.namespace)
+            self.namespace = None
 
     @property
     def client(self) -> Any:
@@ -85,8 +109,13 @@ class DockerEngine:
         command = [str(shutil.which("dockerd", path=path)), "-H", self.url]
         command += ["--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"]
         command += ["--pidfile", f"{self.folder}/dockerd.pid", "--host-gateway-ip=127.0.0.1"]
-        # No bridge and no rules: the network of the machine stays as it is.
-        command += ["--iptables=false", "--ip6tables=false", "--bridge=none", *self.options]
+        # No bridge, and without a namespace no rules: the network of the machine stays as it is.
+        command += ["--ip6tables=false", "--bridge=none", *self.options]
+        if self.namespace is None:
+            command += ["--iptables=false"]
+        else:
+            # `ip netns exec` would mount another /sys, and the control groups would be gone.
+            command = ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": path}
@@ -110,7 +139,48 @@ class DockerEngine:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait(10)
 
+    @property
+    def pid(self) -> int:
+        """Of the daemon's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the daemon at once, as a crash does; its containers go on, if it was told to let them."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
+    def need_networks(self) -> None:
+        """Skip the test where containers can have no networks."""
+        if self.namespace is None:
+            pytest.skip("no network namespace can be made here, so containers have no networks")
+
+    def networks(self) -> list[str]:
+        """Names of the networks that somebody made."""
+        found = self.client.networks(filters={"type": "custom"})
+        return [network["Name"] for network in found]
+
     def containers(self) -> list[dict[str, Any]]:
         """Every container there is, ended ones too."""
         found: list[dict[str, Any]] = self.client.containers(all=True)
         return found
+
+
+def _new_namespace() -> str | None:
+    """Make a network namespace; ``None`` where that cannot be."""
+    name = f"sc-docker-{uuid.uuid4().hex[:12]}"
+    if shutil.which("nsenter") is None or not _ip("netns", "add", name):
+        return None
+    if not _ip("-n", name, "link", "set", "lo", "up"):
+        _ip("netns", "delete", name)
+        return None
+    return name
+
+
+def _ip(*arguments: str) -> bool:
+    """Run ``ip``; whether it worked."""
+    command = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if command is None:
+        return False
+    return subprocess.run([command, *arguments], capture_output=True, check=False).returncode == 0

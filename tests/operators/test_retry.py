@@ -135,6 +135,9 @@ def test_retry_after_replaces_the_delay_up_to_the_longest() -> None:
         (ConnectionError("down"), RetryAction.FAIL),
         (failed("Cancelled"), RetryAction.FAIL),
         (failed(category="system", reason="worker-stopped"), RetryAction.RETRY),
+        (failed(category="component", reason="ServiceFailed", began=False), RetryAction.RETRY),
+        (failed(category="configuration", reason="ErrImagePull", began=False), RetryAction.FAIL),
+        (failed(category="component", reason="ServiceFailed"), RetryAction.FAIL),
     ],
 )
 def test_stages_that_share_a_task_are_tried_again_inside_it(

@@ -14,23 +14,38 @@ import tarfile
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_stagecoach.backends._docker_errors import explain, failed_pull, missing_image
+from airflow_stagecoach.backends import _docker_image_stage
+from airflow_stagecoach.backends._docker_connection import connect, host_of
+from airflow_stagecoach.backends._docker_errors import explain, failed_login, failed_pull, missing_image
+from airflow_stagecoach.backends._docker_files import read_file
+from airflow_stagecoach.backends._docker_folders import fetch_folder, put_folder
+from airflow_stagecoach.backends._docker_output import Output
+from airflow_stagecoach.backends._docker_services import (
+    ServiceGroup,
+    handle_services,
+    remove_network,
+    remove_orphans,
+    remove_services,
+    service_logs,
+)
 from airflow_stagecoach.backends._docker_settings import DockerConfig
+from airflow_stagecoach.backends._services import SERVICE
 from airflow_stagecoach.backends.ownership import KEEP, LEG, OWNER, Leftover, owner, owner_labels
-from airflow_stagecoach.backends.remote import RemoteBackend
-from airflow_stagecoach.backends.shipment import COMMAND, FOLDER, pack_unit
-from airflow_stagecoach.backends.work import Handle, Lines, Status
+from airflow_stagecoach.backends.remote import LONGEST_RESULT, BackendFailure, RemoteBackend
+from airflow_stagecoach.backends.shipment import COMMAND, FOLDER, pack_image_stage, pack_unit
+from airflow_stagecoach.backends.work import Handle, Lines, Status, is_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from docker import APIClient
 
+    from airflow_stagecoach.backends._image_stage import Ended
     from airflow_stagecoach.backends.work import Work
-    from airflow_stagecoach.engine.contract import Error, Leg
+    from airflow_stagecoach.engine.contract import Container, Error, Leg
 
-#: Output of one look, in lines: a longer one is read in several.
-_LINES = 5000
+#: Other names of architectures, and what images say.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "386"}
 
 #: What is put behind the name of a container whose result was taken, when it is kept.
 _DONE = "-done"
@@ -40,42 +55,44 @@ class DockerBackend(RemoteBackend):
     """Runs work in a container of its own."""
 
     type: ClassVar[str] = "docker"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "volumes"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "image", "services", "volumes"})
     Config: ClassVar[Any] = DockerConfig
+    needed_without_image: ClassVar[tuple[tuple[str, ...], ...]] = (("image",),)
 
     settings: DockerConfig
+
+    #: What an ``image:`` stage wants to run, once it is to be started.
+    _container: Container | None = None
 
     @cached_property
     def client(self) -> APIClient:
         """The daemon's API, through the hook of Airflow's docker provider."""
-        from airflow.providers.docker.hooks.docker import DockerHook
+        return connect(self.settings.host, self.settings.tls)
 
-        tls = self.settings.tls
-        config = None
-        if tls is not None:
-            config = DockerHook.construct_tls_config(
-                ca_cert=tls.ca_cert,
-                client_cert=tls.client_cert,
-                client_key=tls.client_key,
-                verify=tls.verify,
-            )
-        hook = DockerHook(docker_conn_id=self.settings.conn, base_url=self._host, version="auto", tls=config)
-        client: APIClient = hook.api_client
-        return client
-
-    @property
-    def _host(self) -> str:
-        return self.settings.host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    @cached_property
+    def _output(self) -> Output:
+        return Output()
 
     def explain(self, error: Exception) -> Error:
-        return explain(error, self._host, self.settings.image) or super().explain(error)
+        own = self._container
+        if own is None:
+            return self.explain_of(error, self.settings.image or "")
+        return _docker_image_stage.explain(error, own) or self.explain_of(error, own["image"])
+
+    def explain_of(self, error: Exception, image: str) -> Error:
+        """What an exception means where it is about a container of an image."""
+        host, tls = host_of(self.settings.host), self.settings.tls
+        return explain(error, host, image, tls) or super().explain(error)
 
     # -- the contract -----------------------------------------------------------------------
 
     def render(self, work: Work) -> Mapping[str, Any]:
         from airflow_stagecoach.engine.secrets import Hider
 
-        shown: dict[str, Any] = Hider(work.unit.get("contexts") or {}).value(self._request(work))
+        request = self._request(work)
+        if services := ServiceGroup(self, work).requests():
+            request["services"] = services
+        shown: dict[str, Any] = Hider(work.unit.get("contexts") or {}).value(request)
         return shown
 
     def _request(self, work: Work) -> dict[str, Any]:
@@ -84,71 +101,100 @@ class DockerBackend(RemoteBackend):
         resources: Any = work.unit.get("resources") or {}
         limits = _limits(resources, settings)
         leg = self._volume_of(work)
-        shared = [f"{_volume(leg['key'])}:{self._workdir}"] if leg is not None else []
+        shared = [f"{_volume(leg['key'])}:{self.workdir}"] if leg is not None else []
+        services = ServiceGroup(self, work)
         host_config: dict[str, Any] = {
             "binds": [*settings.volumes, *shared] or None,
-            "network_mode": settings.network,
-            "extra_hosts": settings.extra_hosts or None,
+            "network_mode": services.network.mode,
+            "extra_hosts": services.hosts or None,
             "shm_size": settings.shm_size,
             "privileged": settings.privileged,
             "cap_add": settings.cap_add or None,
             "cap_drop": settings.cap_drop or None,
             **limits,
         }
+        container = work.unit.get("container")
         return {
             "image": settings.image,
             "command": COMMAND,
             "entrypoint": settings.entrypoint,
             "user": settings.user,
             "environment": settings.env,
-            "labels": work.labels() | owner_labels(work.identity),
+            "labels": work.labels() | owner_labels(work.identity) | services.labels,
             "name": work.name,
             "platform": settings.platform,
             "host_config": {key: value for key, value in host_config.items() if value is not None},
+            **(_docker_image_stage.requested(container, settings.env) if container is not None else {}),
         }
 
     def start(self, work: Work) -> Handle:
         request = self._request(work)
-        self._pull()
+        self._container = work.unit.get("container")
+        if request["image"] is None:
+            message = "runs-on: docker needs 'image' for every stage but `image:` stages"
+            raise BackendFailure(message, category="configuration", reason="invalid-document")
+        self.pull(request["image"])
         request["host_config"] = self.client.create_host_config(**_sdk(request["host_config"]))
-        # Else an image's own entrypoint would get our command as its arguments.
-        request["entrypoint"] = request["entrypoint"] or []
+        if self._container is None:
+            # Else an image's own entrypoint would get our command as its arguments.
+            request["entrypoint"] = request["entrypoint"] or []
+        else:
+            request["labels"] |= {_docker_image_stage.LABEL: ""}
         self._make_volume(work)
-        container = self.client.create_container(**request)["Id"]
+        services, container = ServiceGroup(self, work), None
         try:
+            services.start()
+            container = self.client.create_container(**request)["Id"]
+            services.join(container)
             self._put(container, self.pack(work), shared=self._volume_of(work) is not None)
+            if "files" in work.unit:
+                put_folder(self.client, container, work.unit["files"], self.workdir)
+            services.wait()
             self.client.start(container)
         except BaseException:
-            with contextlib.suppress(Exception):
-                self.client.remove_container(container, force=True, v=True)
+            if container is not None:
+                with contextlib.suppress(Exception):
+                    self.client.remove_container(container, force=True, v=True)
+            services.remove()
             raise
-        return {"id": container[:12], "name": work.name}
+        return _handle(container, work.name, request["labels"])
 
     def pack(self, work: Work) -> bytes:
         """What is put into the container before it starts; see :func:`~.shipment.pack_unit`."""
+        if is_image(work.unit):
+            return pack_image_stage(work.unit, ship=self.settings.ship)
         return pack_unit(work.unit, workdir=self.settings.working_dir, ship=self.settings.ship)
 
     def find(self, work: Work) -> Handle | None:
         filters = {"label": f"stagecoach.key={work.key}"}
+        services = []
         for found in self.client.containers(all=True, filters=filters):
             name = found["Names"][0].lstrip("/")
+            if SERVICE in found["Labels"]:
+                services.append(found["Id"])
+                continue
             if name.endswith(_DONE):
                 continue
             if found["State"] == "created":
                 # Whoever made it died before it was started.
                 self.client.remove_container(found["Id"], force=True, v=True)
                 continue
-            return {"id": found["Id"][:12], "name": name}
+            return _handle(found["Id"], name, found["Labels"])
+        if services:
+            remove_orphans(self.client, services, work.key)
         return None
 
     def poll(self, handle: Handle) -> Status:
         from docker.errors import NotFound
 
         try:
-            state = self.client.inspect_container(handle["id"])["State"]
+            found = self.client.inspect_container(handle["id"])
         except NotFound:
             return Status("lost", reason="Removed", message=f"container {handle['name']} was removed")
+        state = found["State"]
         if state["Status"] in ("exited", "dead"):
+            if found["Name"].endswith(_docker_image_stage.STOPPED):
+                return Status("lost", reason="Removed", message=f"container {handle['name']} was stopped")
             if state.get("OOMKilled"):
                 return Status("ended", state["ExitCode"], "OOMKilled", "the container ran out of memory")
             return Status("ended", state["ExitCode"], message=state.get("Error") or None)
@@ -157,46 +203,28 @@ class DockerBackend(RemoteBackend):
     def logs(self, handle: Handle, position: Any) -> Lines:
         from docker.errors import NotFound
 
-        # Seconds are all that the daemon selects by; within the second, lines are counted.
-        last, seen = position or ["", 0]
-        since = _seconds(last)
-        lines: list[str] = []
-        repeated = 0
-        # A container that was removed has no lines; poll() tells of it.
-        with contextlib.suppress(NotFound):
-            for stamp, text in self._lines(handle, since):
-                if stamp < last:
-                    continue
-                if stamp == last:
-                    repeated += 1
-                    if repeated <= seen:
-                        continue
-                    seen += 1
-                else:
-                    last, seen, repeated = stamp, 1, 1
-                lines.append(text)
-                if len(lines) >= _LINES:
-                    break
-        return Lines(lines, [last, seen])
+        try:
+            return self._output.read(self.client, handle["id"], position)
+        except NotFound:
+            return Lines([], position)  # It was removed; poll() tells of it.
 
     def result(self, handle: Handle) -> bytes | None:
-        from docker.errors import NotFound
+        return read_file(self.client, handle["id"], f"{FOLDER}/result.json", LONGEST_RESULT + 1)
 
-        try:
-            stream, _ = self.client.get_archive(handle["id"], f"{FOLDER}/result.json")
-        except NotFound:
-            return None
-        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
-            for member in archive:
-                file = archive.extractfile(member)
-                if file is not None:
-                    return file.read()
-        return None
+    def fetch_files(self, handle: Handle, folder: str) -> None:
+        fetch_folder(self.client, handle["id"], self.workdir, folder)
+
+    def ended(self, handle: Handle) -> Ended:
+        return _docker_image_stage.ended(self.client, handle["id"])
 
     def stop(self, handle: Handle) -> None:
         from docker.errors import NotFound
 
         with contextlib.suppress(NotFound):
+            found = self.client.inspect_container(handle["id"])
+            name, stopped = found["Name"].lstrip("/"), _docker_image_stage.STOPPED
+            if _docker_image_stage.LABEL in found["Config"]["Labels"] and not name.endswith(stopped):
+                self.client.rename(handle["id"], name + stopped)
             self.client.stop(handle["id"], timeout=int(self.grace))
 
     def clean(self, handle: Handle) -> None:
@@ -212,16 +240,27 @@ class DockerBackend(RemoteBackend):
         except APIError as error:
             if error.status_code != 409:  # Its removal is on the way already.
                 raise
+        if "services" in handle:
+            remove_services(self.client, handle["name"])
+
+    def service_logs(self, handle: Handle) -> Mapping[str, list[str]]:
+        return service_logs(self.client, handle["name"]) if "services" in handle else {}
 
     def clean_leg(self, key: str) -> None:
         self._remove_volume(_volume(key))
+
+    def leg_name(self, key: str) -> str:
+        return f"volume {_volume(key)}"
 
     def leftovers(self) -> Iterator[Leftover]:
         filters = {"label": OWNER}
         for found in self.client.containers(all=True, filters=filters):
             name, identity = found["Names"][0].lstrip("/"), owner(found["Labels"])
-            if identity is not None and not name.endswith(_DONE):
+            if identity is not None and (not name.endswith(_DONE) or SERVICE in found["Labels"]):
                 yield Leftover("container", found["Id"][:12], name, identity, shared=False)
+        for found in self.client.networks(filters=filters):
+            if (identity := owner(found["Labels"])) is not None:
+                yield Leftover("network", found["Id"][:12], found["Name"], identity, shared=False)
         for found in self.client.volumes(filters=filters)["Volumes"] or ():
             name, identity = found["Name"], owner(found["Labels"])
             if identity is not None and KEEP not in found["Labels"]:
@@ -232,6 +271,8 @@ class DockerBackend(RemoteBackend):
 
         if leftover.kind == "volume":
             self._remove_volume(leftover.id)
+        elif leftover.kind == "network":
+            remove_network(self.client, leftover.id)
         else:
             with contextlib.suppress(NotFound):
                 self.client.remove_container(leftover.id, force=True, v=True)
@@ -246,14 +287,14 @@ class DockerBackend(RemoteBackend):
     # ---------------------------------------------------------------------------------------
 
     @property
-    def _workdir(self) -> str:
+    def workdir(self) -> str:
         return self.settings.working_dir or f"{FOLDER}/work"
 
     def _volume_of(self, work: Work) -> Leg | None:
         """The leg whose stages share a volume; ``None`` where the author mounts one of their own."""
         leg = work.unit.get("leg")
         taken = [volume.split(":")[1] for volume in self.settings.volumes if ":" in volume]
-        here = os.path.normpath(self._workdir)
+        here = os.path.normpath(self.workdir)
         if here == "/" or any(
             os.path.commonpath((here, place)) == os.path.normpath(place) for place in taken
         ):
@@ -283,19 +324,31 @@ class DockerBackend(RemoteBackend):
             return bool(self.client.inspect_container(handle["id"])["State"]["ExitCode"])
         return policy == "never"
 
-    def _pull(self) -> None:
+    def pull(self, image: str, conn: str | None = None) -> None:
+        """See to it that the daemon has an image, as the setting ``pull`` says.
+
+        :param conn: Airflow connection of its registry, that of the settings if absent
+        :raises BackendFailure: it cannot be had
+        """
         from docker.errors import APIError, ImageNotFound
 
-        policy, image = self.settings.pull, self.settings.image
+        policy, platform = self.settings.pull, self.settings.platform
         if policy != "always":
             try:
-                self.client.inspect_image(image)  # type: ignore[no-untyped-call]  # the SDK's own gap
-                return
+                found = self.client.inspect_image(image)  # type: ignore[no-untyped-call]  # the SDK's own gap
+                if policy == "never" or _is_for(found, platform):
+                    return
             except ImageNotFound:
                 if policy == "never":
                     raise missing_image(image) from None
+        conn = conn or self.settings.conn
         try:
-            for line in self.client.pull(image, platform=self.settings.platform, stream=True, decode=True):
+            # The login is for this alone: whoever follows the work needs no registry.
+            client = connect(self.settings.host, self.settings.tls, conn) if conn else self.client
+        except APIError as error:
+            raise failed_login(image, str(conn), str(error.explanation or error)) from error
+        try:
+            for line in client.pull(image, platform=platform, stream=True, decode=True):
                 if "error" in line:
                     raise failed_pull(image, str(line["error"]))
         except APIError as error:
@@ -305,7 +358,7 @@ class DockerBackend(RemoteBackend):
         folders = io.BytesIO()
         with tarfile.open(fileobj=folders, mode="w") as outer:
             # Any user of the image may write there: also into a new volume, which is root's.
-            for folder in (FOLDER, self._workdir) if shared else (FOLDER,):
+            for folder in (FOLDER, self.workdir) if shared else (FOLDER,):
                 info = tarfile.TarInfo(folder.strip("/"))
                 info.type = tarfile.DIRTYPE
                 info.mode = 0o1777
@@ -313,18 +366,13 @@ class DockerBackend(RemoteBackend):
         self.client.put_archive(container, "/", folders.getvalue())
         self.client.put_archive(container, FOLDER, archive)
 
-    def _lines(self, handle: Handle, since: int | None) -> Iterator[tuple[str, str]]:
-        """Time stamp and text of each whole line of output, oldest first."""
-        stream = self.client.logs(handle["id"], timestamps=True, stream=True, follow=False, since=since)
-        rest = b""
-        for chunk in stream:
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                stamp, _, text = line.partition(b" ")
-                yield stamp.decode("ascii", "replace"), text.decode("utf-8", "replace").rstrip("\r")
-        if rest:
-            stamp, _, text = rest.partition(b" ")
-            yield stamp.decode("ascii", "replace"), text.decode("utf-8", "replace")
+
+def _handle(container: str, name: str, labels: Mapping[str, str]) -> Handle:
+    """The handle of a container, by its id and labels."""
+    handle: Handle = {"id": container[:12], "name": name}
+    if services := handle_services(labels):
+        handle["services"] = services
+    return handle
 
 
 def _volume(key: str) -> str:
@@ -360,10 +408,7 @@ def _sdk(host_config: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _seconds(stamp: str) -> int | None:
-    """The whole seconds of ``2026-01-31T00:00:00.123456789Z``."""
-    from datetime import datetime, timezone
-
-    if not stamp:
-        return None
-    return int(datetime.fromisoformat(stamp[:19]).replace(tzinfo=timezone.utc).timestamp())
+def _is_for(image: Mapping[str, Any], platform: str | None) -> bool:
+    """Whether an image that is there fits ``platform``; its variant is left to the daemon."""
+    wanted = [_ARCHITECTURES.get(part, part) for part in (platform or "").lower().split("/")[:2]]
+    return all(part in ("", image.get("Os"), image.get("Architecture")) for part in wanted)

@@ -18,7 +18,6 @@ from airflow_stagecoach.backends.base import Backend
 from airflow_stagecoach.backends.shipment import FOLDER, ShipmentError
 from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed, is_image
 from airflow_stagecoach.engine.log_levels import unmarked
-from airflow_stagecoach.engine.transport import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
 #: A place that does not answer is asked again for so many seconds, then the try fails. Its work is left
 #: alone: the next try finds it.
 PATIENCE = 60.0
+
+#: Output that does not end is passed on for so many seconds before somebody looks at the work again.
+LONGEST_LOOK = 2.0
 
 #: Exit codes of a process that got SIGKILL, and of a shell whose command got it.
 _KILLED = (-9, 137)
@@ -129,8 +131,9 @@ class RemoteBackend(Backend):
     #: Settings that may hold no expression, because Airflow must know them before anything runs.
     known_at_load: ClassVar[tuple[str, ...]] = ()
 
-    #: Settings that every stage needs but an ``image:`` stage, which has its own.
-    needed_without_image: ClassVar[tuple[str, ...]] = ()
+    #: Settings that every stage needs but an ``image:`` stage, which has its own: each with those that may stand
+    #: in its place.
+    needed_without_image: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     #: Seconds between two looks at work that runs for a while; the first ones follow each other faster.
     interval: ClassVar[float] = 1.0
@@ -145,6 +148,7 @@ class RemoteBackend(Backend):
         self._taken_away = False
         #: The work, once :meth:`run` or :meth:`follow` knows it.
         self.handle: Handle | None = None
+        self._hooks: Hooks | None = None
 
     @classmethod
     def setting_names(cls) -> list[str]:
@@ -210,6 +214,17 @@ class RemoteBackend(Backend):
         :param key: of the unit's ``leg``
         """
 
+    def leg_name(self, key: str) -> str:
+        """What :meth:`clean_leg` removes, for a person who looks for it."""
+        return f"what the tasks of leg {key} share"
+
+    def service_logs(self, handle: Handle) -> Mapping[str, list[str]]:
+        """The last lines that each service of the work wrote, asked when it has failed.
+
+        :return: what is told above the lines -> the lines
+        """
+        return {}
+
     def leftovers(self) -> Iterable[Leftover]:
         """What tasks made there and have not removed, but for what their documents want to stay."""
         return ()
@@ -245,6 +260,25 @@ class RemoteBackend(Backend):
 
         return error_of(error)
 
+    # -- what a backend may use -------------------------------------------------------------
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody wants the work to end: a :meth:`start` that takes its time then gives up."""
+        return self._stopped.is_set()
+
+    def say(self, text: str, level: str = "info") -> None:
+        """Write a line to the task's log, as long as a worker follows the work."""
+        if self._hooks is not None:
+            self._hooks.log(text, level)
+
+    def say_lines(self, title: str, lines: Iterable[str]) -> None:
+        """Write lines to the task's log, folded under a title."""
+        self.say(f"::group::{title}")
+        for line in lines:
+            self.say(line)
+        self.say("::endgroup::")
+
     # -- what tasks and triggers use --------------------------------------------------------
 
     def run(self, unit: Unit, hooks: Hooks, *, wait: float | None = None) -> Result:
@@ -254,11 +288,12 @@ class RemoteBackend(Backend):
         :param wait: seconds until the caller wants to leave the wait to a trigger
         :raises StillRunning: after ``wait`` seconds
         """
+        self._hooks = hooks
         work = Work.of(unit["identity"], unit)
         try:
             earlier = self.find(work)
         except Exception as error:
-            return failed(unit, self.explain(error))
+            return failed(unit, {**self.explain(error), "began": False})
         if earlier is not None:
             hooks.log(f"{earlier['name']} is there already, started by an earlier try: following it")
             result = self.follow(earlier, unit, hooks, wait=wait)
@@ -275,7 +310,9 @@ class RemoteBackend(Backend):
         try:
             handle = self.start(work)
         except Exception as error:
-            return failed(unit, self.explain(error))
+            if self.is_cancelled:
+                return _cancelled(unit)
+            return failed(unit, {**self.explain(error), "began": False})
         hooks.log(f"Started {handle['name']} ({self.type} {handle['id']})")
         return self.follow(handle, unit, hooks, wait=wait)
 
@@ -288,7 +325,7 @@ class RemoteBackend(Backend):
         :param wait: seconds, see :meth:`run`
         :raises StillRunning: after ``wait`` seconds
         """
-        self.handle = handle
+        self.handle, self._hooks = handle, hooks
         try:
             return self._follow(handle, unit, hooks, position, wait)
         except StillRunning:
@@ -309,9 +346,13 @@ class RemoteBackend(Backend):
                 return self._end_stopped(handle, unit)
             try:
                 status = self.poll(handle)
+                look = time.monotonic() + LONGEST_LOOK
                 # What was passed on stays so when the next look fails.
                 for reached in self._pass_on(handle, position, hooks):
                     position = reached
+                    # Work that writes without a pause shall be stopped, left and looked at like any other.
+                    if self._stopped.is_set() or (status.state == "running" and time.monotonic() > look):
+                        break
                 result = self._ended(handle, unit, status)
             except Exception as error:
                 explained = self.explain(error)
@@ -323,6 +364,8 @@ class RemoteBackend(Backend):
             else:
                 answered, told = time.monotonic(), ""
                 if result is not None:
+                    if result["state"] == "failed":
+                        self._tell_services(handle)
                     self._clean_up(handle, hooks)
                     return result
             if until is not None and time.monotonic() >= until:
@@ -400,11 +443,34 @@ class RemoteBackend(Backend):
         except Exception as error:
             hooks.log(f"{handle['name']} could not be removed: {self.explain(error)['message']}", "warning")
 
+    def _tell_services(self, handle: Handle) -> None:
+        """What services wrote may say why the work failed; that it cannot be had is no further trouble."""
+        with contextlib.suppress(Exception):
+            for title, lines in self.service_logs(handle).items():
+                self.say_lines(title, lines)
+
     def _end_stopped(self, handle: Handle, unit: Unit) -> Result:
-        self.stop(handle)
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.stop(handle)
+                break
+            except Exception as error:
+                # Nobody comes after us to stop it.
+                if time.monotonic() > until:
+                    message = f"{handle['name']} could not be stopped: {self.explain(error)['message']}"
+                    self.say(message, "error")
+                    return _cancelled(unit)
+                time.sleep(self.interval)
+        self._tell_services(handle)
         self.clean(handle)
-        error: Error = {"type": "Cancelled", "message": "The work was stopped", "category": "cancelled"}
-        return failed(unit, error, "cancelled")
+        return _cancelled(unit)
+
+
+def _cancelled(unit: Unit) -> Result:
+    """The result of work that was stopped because somebody wanted it to."""
+    error: Error = {"type": "Cancelled", "message": "The work was stopped", "category": "cancelled"}
+    return failed(unit, error, "cancelled")
 
 
 def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Result:
@@ -412,17 +478,13 @@ def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Res
     if text is None:
         return failed(unit, _no_result(handle, status))
     if len(text) > LONGEST_RESULT:
-        size = f"{len(text) / 1024 / 1024:.1f} MiB"
-        message = (
-            f"the outputs take {size}, more than the 10 MiB that a result may have; write them to a file"
-        )
+        message = "the outputs take more than the 10 MiB that a result may have; write them to a file"
         return failed(unit, {"type": "ResultTooLarge", "message": message})
     from airflow_stagecoach.backends._bash_alone import MAGIC, compose
+    from airflow_stagecoach.backends._result_document import parse
 
     try:
-        result = compose(unit, text) if text.startswith(MAGIC) else load(text.decode("utf-8"))
-        if not isinstance(result["stages"], dict) or result["state"] not in ("success", "failed", "skipped"):
-            raise ValueError("it is no result")
+        result = compose(unit, text) if text.startswith(MAGIC) else parse(unit, text)
     except (ValueError, LookupError, TypeError) as error:
         message = f"the result of {handle['name']} is damaged: {error}"
         return failed(unit, {"type": "DamagedResult", "message": message, "category": "system"})

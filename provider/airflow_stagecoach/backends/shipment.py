@@ -125,7 +125,8 @@ def _contents(unit: Unit, folder: str, workdir: str | None, ship: list[str]) -> 
     files = _files(unit, ship)
     there = f"{folder}/document"
     travelling: dict[str, Any] = {
-        **unit,
+        # What stands beside the work is none of its business; secrets may be in it.
+        **{key: value for key, value in unit.items() if key != "services"},
         "workdir": workdir or f"{folder}/work",
         "document_dir": there,
         "modules": {**(unit.get("modules") or {}), "paths": [there]},

@@ -6,6 +6,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
+from typing_extensions import NotRequired
+
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import Error, Identity, Result, Unit
 
@@ -49,6 +51,7 @@ class Handle(TypedDict):
 
     id: str  # what the place itself calls it: a container id, a pod's name, a job id
     name: str  # of the work
+    services: NotRequired[list[str]]  # ids of containers beside it, where the place must know them to end them
 
 
 class Status(NamedTuple):

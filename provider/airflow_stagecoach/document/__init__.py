@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_stagecoach.document.retry import Retry, RetryRule
     from airflow_stagecoach.document.retry_policy import policy_check
     from airflow_stagecoach.document.runs_on import OnLocal, RunsOn
+    from airflow_stagecoach.document.services import Credentials, Health, Service
     from airflow_stagecoach.document.simple_stages import (
         Approval,
         ApprovalStage,
@@ -113,6 +114,11 @@ _HOME = {
         "OnLocal",
         "RunsOn",
     ),
+    "services": (
+        "Credentials",
+        "Health",
+        "Service",
+    ),
     "simple_stages": (
         "Approval",
         "ApprovalStage",
@@ -139,11 +145,13 @@ __all__ = [
     "CallStage",
     "CaseStage",
     "Concurrency",
+    "Credentials",
     "Defaults",
     "Diagnostic",
     "DocumentError",
     "EmptyStage",
     "ForEachStage",
+    "Health",
     "Job",
     "Limits",
     "Loaded",
@@ -164,6 +172,7 @@ __all__ = [
     "RetryRule",
     "Rule",
     "RunsOn",
+    "Service",
     "Stage",
     "StageNotify",
     "Strategy",

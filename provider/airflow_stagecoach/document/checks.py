@@ -21,6 +21,7 @@ from airflow_stagecoach.document.planner import calls_status
 from airflow_stagecoach.document.problems import Problem
 from airflow_stagecoach.document.python_code import shell_hint, syntax_fault
 from airflow_stagecoach.document.scopes import Scopes, joined, within, without_secrets, without_status
+from airflow_stagecoach.document.service_checks import check_services
 from airflow_stagecoach.document.simple_stages import (
     ApprovalStage,
     EmptyStage,
@@ -39,11 +40,12 @@ from airflow_stagecoach.document.stored_secrets import (
 from airflow_stagecoach.expressions import Kind, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_stagecoach.document.jobs import Job
     from airflow_stagecoach.document.notify import StageNotify
     from airflow_stagecoach.document.retry_policy import PolicyCheck
+    from airflow_stagecoach.document.runs_on import BackendCheck
     from airflow_stagecoach.document.source import Path
     from airflow_stagecoach.document.stage import Stage
     from airflow_stagecoach.document.workflow import Workflow
@@ -59,15 +61,18 @@ def check_workflow(
     max_legs: int = 1024,
     damaged: frozenset[tuple[str | int, ...]] = frozenset(),
     policies: PolicyCheck | None = None,
+    backends: Mapping[str, BackendCheck] | None = None,
 ) -> list[Problem]:
     """Every fault of a workflow whose models are right.
 
     ``prefix`` is the path from the root of the document to the workflow, ``max_legs`` Airflow's
     ``max_map_length``, ``damaged`` the parts that were left out because they could not be read, ``policies``
-    the check of the classes of retry policies, which imports them.
+    the check of the classes of retry policies, which imports them, ``backends`` the installed ones as for
+    :func:`~airflow_stagecoach.document.load`.
     """
     check = _Check(workflow, prefix, max_legs, damaged)
     check.run()
+    check_services(workflow, damaged, backends, check.add)
     if policies is not None:
         check_policies(workflow, policies, check.add)
     return check.problems
@@ -156,6 +161,9 @@ class _Check:
             self._strategy(job, before, (*path, "strategy"))
         if job.runs_on is not None:
             self.expressions(job.runs_on.with_, leg, (*path, "runs-on", "with"))
+        for name, service in (job.services or {}).items():
+            for place, value in service.templates():
+                self.expressions(value, leg, (*path, "services", name, *place))
         self.expressions(job.env, leg, (*path, "env"))
         self._notify(job.notify, leg, path)
         self._list(job, job.stages, leg, (*path, "stages"), 0)
@@ -231,8 +239,8 @@ class _Check:
         if depth and stage.kind in NOT_NESTED:
             message = f"{stage.kind} stages cannot stand inside another stage"
             self.add("not-nested", message, (*path, stage.kind), "make it a stage of the job", on_key=True)
-        if not depth and job.granularity == "job" and stage.kind in NOT_NESTED:
-            message = f"{stage.kind} stages cannot run in a job with granularity: job"
+        if not depth and job.one_task and stage.kind in NOT_NESTED:
+            message = f"{stage.kind} stages cannot run in a job with {job.one_task}"
             self.add(
                 "bad-combination", message, (*path, stage.kind), "make a job of its own of it", on_key=True
             )

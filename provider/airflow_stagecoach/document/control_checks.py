@@ -76,8 +76,8 @@ class _Jobs:
             path: Path = ("jobs", name)
             if ("jobs", name, "stages") not in self.damaged:
                 self._teardowns(job, (*path, "stages"))
-            if job.granularity == "job":
-                self._one_task(job, path)
+            if job.one_task:
+                self._one_task(job, path, job.one_task)
             if job.resources is not None and not any(stage.kind in WITH_RESOURCES for stage in job.stages):
                 message = "no stage of this job can be given resources"
                 hint = "they are of bash, Python, call and nested stages; remove `resources`"
@@ -102,23 +102,26 @@ class _Jobs:
                 hint = "move it to the end of the job"
                 self.add("bad-teardown", message, (*path, index, "teardown"), hint, on_key=True)
 
-    def _one_task(self, job: Job, path: Path) -> None:
-        """With ``granularity: job``, the keys of a task belong to the job."""
-        self._retry_is_not_told(job, path)
+    def _one_task(self, job: Job, path: Path, why: str) -> None:
+        """With ``granularity: job`` or ``services``, the keys of a task belong to the job."""
+        self._retry_is_not_told(job, path, why)
         for index, stage in enumerate(job.stages):
             own = (*path, "stages", index)
-            self._retry_is_not_told(stage, own)
+            self._retry_is_not_told(stage, own, why)
             for field, key in _OF_A_TASK.items():
                 if getattr(stage, field) is not None:
-                    message = f"with granularity: job one task runs all stages, so '{key}' belongs to the job"
+                    message = f"with {why} one task runs all stages, so '{key}' belongs to the job"
                     self.add("bad-combination", message, (*own, key), f"write {key} on the job", on_key=True)
-            self._only_a_level(stage, own, "with granularity: job all stages have one log", "job")
-            self._no_policy(stage, own, "with granularity: job stages are retried inside the task")
+            self._only_a_level(stage, own, f"with {why} all stages have one log", "job")
+            self._no_policy(stage, own, f"with {why} stages are retried inside the task")
         inherited = job.retry or (self.workflow.defaults.retry if self.workflow.defaults else None)
         if inherited is not None and inherited.policy and any(stage.retry is None for stage in job.stages):
-            message = "with granularity: job stages are retried inside the task, where no policy is asked"
-            hint = "write a retry without policy on the job, or granularity: stage"
-            place = (*path, "retry", "policy") if job.retry is not None else (*path, "granularity")
+            message = f"with {why} stages are retried inside the task, where no policy is asked"
+            hint = "write a retry without policy on the job"
+            if not job.services:
+                hint += ", or granularity: stage"
+            cause = ("services",) if job.services else ("granularity",)
+            place = (*path, *(("retry", "policy") if job.retry is not None else cause))
             self.add("bad-combination", message, place, hint, on_key=True)
 
     def _only_a_level(self, stage: Stage, path: Path, why: str, owner: str) -> None:
@@ -137,10 +140,10 @@ class _Jobs:
                 hint = f"remove '{key}'; `level` holds for the operator's logger"
                 self.add("bad-combination", message, (*path, "logging", key), hint, on_key=True)
 
-    def _retry_is_not_told(self, place: Job | Stage, path: Path) -> None:
+    def _retry_is_not_told(self, place: Job | Stage, path: Path, why: str) -> None:
         if place.notify is not None and place.notify.retry:
-            message = "with granularity: job stages are retried inside the task, which nobody is told about"
-            hint = "remove it, or write granularity: stage"
+            message = f"with {why} stages are retried inside the task, which nobody is told about"
+            hint = "remove it" if why == "services" else "remove it, or write granularity: stage"
             self.add("bad-combination", message, (*path, "notify", "retry"), hint, on_key=True)
 
     def _resources(self, stage: Stage, job: Job, path: Path) -> None:

@@ -37,6 +37,7 @@ from airflow_stagecoach.document.notify import StageNotifyField
 from airflow_stagecoach.document.resources import ResourcesField
 from airflow_stagecoach.document.retry import RetryField
 from airflow_stagecoach.document.runs_on import RunsOn, runs_on_value
+from airflow_stagecoach.document.services import Services
 from airflow_stagecoach.document.stage import CALLBACK_HABITS, Stages, stages_value
 from airflow_stagecoach.document.strategy import Strategy
 from airflow_stagecoach.document.task_fields import Cleanup, Pool, PoolSlots, Priority, StageTimeout
@@ -123,7 +124,7 @@ class Job(Model):
         "run": "a job has stages: [{run: ...}]",
         "uses": "a job has stages: [{uses: ...}]",
         "with": "write runs-on: {type: ..., with: ...}",
-        "services": "services are not available",
+        **dict.fromkeys(("service", "sidecars"), "write services"),
         **CALLBACK_HABITS,
         "concurrency": "`concurrency` belongs to the workflow; for legs write strategy: {max-parallel: ...}",
         "deadline": "`deadline` belongs to the workflow; a job has a timeout",
@@ -150,6 +151,9 @@ class Job(Model):
         ]
         | None
     ) = Field(None, description="where it runs, local if absent")
+    services: Services | None = Field(
+        None, description="containers that run beside it: id -> service or image; the id is the host name"
+    )
     condition: Condition | None = Field(None, alias="if", description="run only when this is true, else skip")
     needs: Needs | None = Field(None, description="jobs that end before this one starts")
     trigger_rule: (
@@ -186,7 +190,11 @@ class Job(Model):
             WithJsonSchema({"enum": ["stage", "job"]}),
         ]
         | None
-    ) = Field(None, description="stage: every stage is a task; job: one task runs all stages of a leg")
+    ) = Field(
+        None,
+        description="stage: every stage is a task; job: one task runs all stages of a leg. If absent, job "
+        "where there are services, else stage",
+    )
     pool: Pool | None = Field(None, description="the Airflow pool of its stages")
     pool_slots: PoolSlots | None = Field(
         None, description="slots of the pool that each stage takes, 1 if absent"
@@ -200,6 +208,16 @@ class Job(Model):
     cleanup: Cleanup | None = Field(
         None, description="when the scratch folder of a leg is removed, on-success if absent"
     )
+
+    @property
+    def one_task(self) -> str | None:
+        """What in the document makes one task of all stages of a leg; ``None`` where each is a task.
+
+        Services live as long as the container that the stages run in, so all of them run in one.
+        """
+        if self.services:
+            return "services"
+        return "granularity: job" if self.granularity == "job" else None
 
 
 def jobs_value(value: Any, info: ValidationInfo) -> dict[str, Job]:

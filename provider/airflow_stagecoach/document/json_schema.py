@@ -14,6 +14,7 @@ from airflow_stagecoach.document.param_model import Param
 from airflow_stagecoach.document.resources import Limits, Resources
 from airflow_stagecoach.document.retry import Retry, RetryRule
 from airflow_stagecoach.document.runs_on import BACKEND_ALIASES, RunsOn
+from airflow_stagecoach.document.services import Credentials, Health, Service
 from airflow_stagecoach.document.simple_stages import Approval
 from airflow_stagecoach.document.stages import STAGE_MODELS
 from airflow_stagecoach.document.strategy import Strategy
@@ -29,6 +30,9 @@ _NAMED: tuple[type[Model], ...] = (
     Job,
     Strategy,
     RunsOn,
+    Service,
+    Health,
+    Credentials,
     Retry,
     RetryRule,
     Resources,

@@ -207,7 +207,14 @@ def _load_part(
     workflow, found_problems, damaged = _validate(value, part, source, backends, spelling)
     problems += found_problems
     if workflow is not None:
-        checked = check_workflow(workflow, part.path, max_legs=max_legs, damaged=damaged, policies=policies)
+        checked = check_workflow(
+            workflow,
+            part.path,
+            max_legs=max_legs,
+            damaged=damaged,
+            policies=policies,
+            backends=backends,
+        )
         problems += [spelling.as_written(problem) for problem in checked]
     # A value that YAML could not give is one fault, whatever the models make of its absence.
     told = {diagnostic.line for diagnostic in source.diagnostics}

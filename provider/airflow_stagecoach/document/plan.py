@@ -138,6 +138,29 @@ class RunsOnPlan(TypedDict):
     emulate: NotRequired[bool]
 
 
+class HealthPlan(TypedDict):
+    """How it is told that a service can be used."""
+
+    command: str | list[str]  # templates: a text for a shell, or a program and its arguments
+    interval: NotRequired[float | str]  # seconds, or a template of a duration
+    timeout: NotRequired[float | str]
+    retries: NotRequired[int | str]
+    start_period: NotRequired[float | str]
+
+
+class ServicePlan(TypedDict):
+    """A container beside a job. All values are templates; each leg evaluates them."""
+
+    image: str  # an empty one starts nothing
+    env: NotRequired[dict[str, Any]]
+    ports: NotRequired[list[str]]
+    volumes: NotRequired[list[str]]
+    conn: NotRequired[str]  # Airflow connection of the image's registry
+    entrypoint: NotRequired[str | list[str]]  # in words; a text is one expression, parted when it is known
+    command: NotRequired[str | list[str]]
+    health: NotRequired[HealthPlan]
+
+
 class JobPlan(TypedDict):
     """One job."""
 
@@ -155,7 +178,8 @@ class JobPlan(TypedDict):
     env: NotRequired[dict[str, Any]]
     outputs: NotRequired[dict[str, Any]]
     continue_on_error: NotRequired[bool]
-    granularity: NotRequired[str]  # only where the document says so
+    services: NotRequired[dict[str, ServicePlan]]  # by host name; then the granularity is job
+    granularity: NotRequired[str]  # stage where absent
     timeout: NotRequired[float]  # the job's total
     cleanup: NotRequired[str]  # of the scratch folder: on-success (default), always, never
 

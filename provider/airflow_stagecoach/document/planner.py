@@ -99,7 +99,11 @@ def plan_job(job: Job, workflow: Workflow) -> JobPlan:
         plan["outputs"] = job.outputs
     if job.continue_on_error:
         plan["continue_on_error"] = True
-    if job.granularity is not None:
+    if job.services:
+        plan["services"] = {name: service.plan() for name, service in job.services.items()}
+    if job.one_task:
+        plan["granularity"] = "job"
+    elif job.granularity is not None:
         plan["granularity"] = job.granularity
     if job.timeout is not None and not isinstance(job.timeout, str):
         plan["timeout"] = job.timeout

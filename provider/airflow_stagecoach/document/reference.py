@@ -22,6 +22,7 @@ from airflow_stagecoach.document.retry_matches import CATEGORIES
 from airflow_stagecoach.document.runs_on import BACKEND_ALIASES, BACKEND_TYPES, LOCAL_ONLY, RunsOn
 from airflow_stagecoach.document.schema_words import schema_words
 from airflow_stagecoach.document.scopes import JOB_FIELDS, RUN_FIELDS, STAGE_FIELDS, STRATEGY_FIELDS
+from airflow_stagecoach.document.services import HEALTH_FLAGS, MAX_SERVICES, Credentials, Health, Service
 from airflow_stagecoach.document.simple_stages import Approval
 from airflow_stagecoach.document.source import MAX_BYTES, MAX_DOCUMENTS
 from airflow_stagecoach.document.stage import MAX_STAGES, Stage
@@ -54,6 +55,8 @@ def reference(backends: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     parts += [_table(RunsOn, "runs-on"), _runs_on(backends)]
     parts += [_settings(type_, schema) for type_, schema in backends.items()]
+    parts += [_table(Service, "services"), _table(Health, "health", level=3)]
+    parts += [_table(Credentials, "credentials", level=3), _services()]
     parts += [_table(Retry, "retry"), _RETRY]
     parts += [_table(RetryRule, "A rule of a retry", level=3), _matches()]
     parts += [_table(Resources, "resources"), _table(Limits, "limits", level=3), _RESOURCES]
@@ -168,6 +171,18 @@ not with `__`. A job has at least one stage. A workflow has at most {MAX_JOBS} j
 `trigger-rule` takes Airflow's names. An `if` that calls a status function (`success()`,
 `failure()`, `always()`, `cancelled()`) replaces the rule, so both cannot stand together.
 """
+
+
+
+def _services() -> str:
+    return f"""`services` maps ids to services, `db: postgres:17` is short for `db: {{image: postgres:17}}`. An id is
+a host name: small letters, digits and `-`, beginning with a letter. A job has at most {MAX_SERVICES}; with
+services one task runs all its stages. Expressions may stand in every value but `options`, where they may
+stand in the values of flags; each leg evaluates them. A command that is a text is parted into words as a
+shell does. `options` takes
+{_code(HEALTH_FLAGS)}.
+"""
+
 
 _STRATEGY = f"""The legs are the product of the axes, the first axis slowest. `exclude` drops every
 combination that has all pairs of an entry. Then `include` extends the combinations of which it

@@ -22,7 +22,14 @@ from airflow_stagecoach.document.model import (
 )
 
 #: Checks the ``with`` of a backend: takes the map, gives its canonical form, raises ``fault`` or ``Faults``.
+#: It may have an attribute ``capabilities``.
 BackendCheck = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def capabilities(check: BackendCheck) -> frozenset[str]:
+    """What a backend can do beyond running stages, such as ``services``; empty where it does not say."""
+    return frozenset(getattr(check, "capabilities", ()))
+
 
 #: Every type that a document may name, by its canonical name.
 BACKEND_TYPES = ("local", "docker", "kubernetes", "aws-batch", "azure-batch", "cloud-batch", "self-hosted")

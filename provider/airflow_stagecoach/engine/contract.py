@@ -72,6 +72,7 @@ class Unit(UnitNeeded, total=False):
     files: str  # of one beside a worker: the leg's scratch folder there, which goes into the container and back
     extras: Dict[str, Any]  # handed to called functions that have a parameter `extras`
     log_level: str  # of the stages' own loggers, where a stage says nothing else
+    services: List[Any]  # evaluated, for the place: containers that it starts beside this one
     resources: Dict[str, Any]  # what the place where the unit runs shall give, where that is no worker
     enforce_resources: bool  # `resources` of stages hold by processes of their own; else the place has them
     enforce_timeouts: bool  # default: true for several stages. False: the caller ends the unit in time
@@ -93,6 +94,7 @@ class Error(ErrorNeeded, total=False):
     http_status: int
     retry_after: float  # seconds from then, as the other side asked for
     oom: bool  # it is known that memory ran out
+    began: bool  # false: the place refused, or was not ready, before any stage ran
     exit_code: int  # of a process, or of sys.exit(); negative: minus the signal's number
     signal: str  # e.g. SIGKILL
     stderr: str  # the last 4 KiB

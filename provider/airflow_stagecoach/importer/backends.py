@@ -20,11 +20,7 @@ class InstalledBackends(Mapping[str, "BackendCheck"]):
     def __getitem__(self, type_: str) -> BackendCheck:
         if type_ not in self:
             raise KeyError(type_)
-
-        def check(settings: dict[str, Any]) -> dict[str, Any]:
-            return check_settings(type_, settings)
-
-        return check
+        return InstalledBackend(type_)
 
     def __contains__(self, type_: object) -> bool:
         return type_ in registry.BUILT_IN or type_ in registry.types()
@@ -34,6 +30,32 @@ class InstalledBackends(Mapping[str, "BackendCheck"]):
 
     def __len__(self) -> int:
         return len(registry.types())
+
+
+class InstalledBackend:
+    """One of them, by its canonical type: the check of what stands under ``with``, and what it can do."""
+
+    def __init__(self, type_: str) -> None:
+        self.type = type_
+
+    def __call__(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return check_settings(self.type, settings)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """As its class has them; nothing of one that is broken, which its check tells."""
+        try:
+            return frozenset(getattr(registry.find(self.type), "capabilities", ()))
+        except registry.BackendError:
+            return frozenset()
+
+    @property
+    def needed_without_image(self) -> tuple[tuple[str, ...], ...]:
+        """Settings that only ``image:`` stages can do without; see ``RemoteBackend``."""
+        try:
+            return tuple(getattr(registry.find(self.type), "needed_without_image", ()))
+        except registry.BackendError:
+            return ()
 
 
 def check_settings(type_: str, settings: dict[str, Any]) -> dict[str, Any]:

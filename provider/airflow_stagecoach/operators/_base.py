@@ -238,7 +238,8 @@ class StageBaseOperator(BaseOperator):
         """Values of every context that the stage names; fetched once per try."""
         if not hasattr(self, "_collected"):
             settings = self.runs_on.get("with_") if self.runs_on is not None else None
-            paths = spec_references(self._spec) | expressions.references([*self.env, settings])
+            services = self.job.get("services") if self.job is not None else None
+            paths = spec_references(self._spec) | expressions.references([*self.env, settings, services])
             run = self._workflow_run(context)
             if run is not None and self.job is not None:
                 self._collected = run.contexts(

@@ -14,9 +14,10 @@ from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._run import is_one_task
 
 if TYPE_CHECKING:
+    from airflow_stagecoach.backends._services import Service
     from airflow_stagecoach.backends.base import Backend
     from airflow_stagecoach.backends.work import Handle
-    from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan
+    from airflow_stagecoach.document.plan import JobPlan, RunsOnPlan, ServicePlan
     from airflow_stagecoach.engine import Hooks
     from airflow_stagecoach.engine.contract import Identity, Leg, Result, Unit
     from airflow_stagecoach.triggers.work import WorkTrigger
@@ -53,6 +54,25 @@ def make_backend(runs_on: RunsOnPlan, settings: dict[str, Any]) -> Backend:
     try:
         return get_backend(runs_on["type"], settings, emulate=runs_on.get("emulate", False))
     except (LookupError, ValueError) as error:
+        raise StageConfigError(str(error)) from error
+
+
+def evaluate_services(
+    services: dict[str, ServicePlan], contexts: dict[str, Any], backend: Backend
+) -> list[Service]:
+    """The services of a leg, for its unit.
+
+    :raises StageConfigError: a value cannot be used, or the backend has no services
+    """
+    from airflow_stagecoach import expressions
+    from airflow_stagecoach.backends._services import ServiceError, evaluate
+    from airflow_stagecoach.document.durations import parse_duration
+
+    if "services" not in getattr(backend, "capabilities", ()):
+        raise StageConfigError(f"a job that runs on {backend.type} can have no services")
+    try:
+        return evaluate(services, lambda value: expressions.render(value, contexts), parse_duration)
+    except ServiceError as error:
         raise StageConfigError(str(error)) from error
 
 

@@ -164,7 +164,10 @@ class StageRetryPolicy(RetryPolicy):
 
 
 class LostWorkerPolicy(StageRetryPolicy):
-    """Of a task whose stages are tried again inside it: another try only where its worker goes."""
+    """Of a task whose stages are tried again inside it.
+
+    Another try only where its worker goes, or the place where it shall run fails before any stage ran.
+    """
 
     def decide(
         self,
@@ -175,7 +178,7 @@ class LostWorkerPolicy(StageRetryPolicy):
         context: Mapping[str, Any] | None = None,
     ) -> RetryDecision:
         """Decide. See :meth:`StageRetryPolicy.decide`."""
-        if error.get("reason") != WORKER_STOPPED:
+        if error.get("reason") != WORKER_STOPPED and error.get("began", True):
             return RetryDecision.fail("No other try: stages that share a task are tried again inside it")
         return super().decide(exception, error, try_number, max_tries, context)
 

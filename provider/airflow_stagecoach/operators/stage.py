@@ -66,15 +66,20 @@ class StageOperator(StageBaseOperator):
 
     def _make_backend(self, context: Context, runs_on: RunsOnPlan, unit: Unit) -> Backend:
         """The backend with its settings evaluated; its ``env`` stands between the job's and the stage's."""
-        if runs_on["type"] == "local":
+        services = self.job.get("services") if self.job is not None else None
+        if runs_on["type"] == "local" and not services:
             return get_backend("local", runs_on.get("with_"))
-        from airflow_stagecoach.operators._remote import make_backend
+        from airflow_stagecoach.operators._remote import evaluate_services, make_backend
 
-        written = self._render_jinja(runs_on.get("with_") or {}, context)
-        settings = expressions.render(written, self._with_env(unit["contexts"]))
+        contexts = self._with_env(unit["contexts"])
+        settings = expressions.render(self._render_jinja(runs_on.get("with_") or {}, context), contexts)
         if isinstance(settings.get("env"), dict):
             unit["env"].append(settings["env"])
-        return make_backend(runs_on, settings)
+        backend = make_backend(runs_on, settings)
+        if services:
+            written = self._render_jinja(services, context)
+            unit["services"] = evaluate_services(written, contexts, backend)
+        return backend
 
     def _run_remotely(self, context: Context, unit: Unit, hooks: Hooks, runs_on: RunsOnPlan) -> Result:
         from airflow_stagecoach.operators import _remote
