@@ -109,8 +109,8 @@ def test_what_runs_waits_for() -> None:
     rows = (task("j.s", "up_for_retry", next_try=at(60.25), max_tries=1), TaskFacts("j.t", -1, None))
     text = render_text(run_record(plan, facts(*rows, state="running"), at(200)))
     assert f"j / s: failed, waits for its next try at {at(60).isoformat()}" in text
-    assert "j    running       0/2" in text
-    assert "  t  waiting" in text
+    assert "j    retrying      0/2" in text
+    assert "  t  pending" in text
 
 
 def test_names_and_messages_do_not_become_markup() -> None:

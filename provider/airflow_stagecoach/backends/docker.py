@@ -55,7 +55,7 @@ class DockerBackend(RemoteBackend):
     """Runs work in a container of its own."""
 
     type: ClassVar[str] = "docker"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "image", "services", "volumes"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "image", "memory", "services", "volumes"})
     Config: ClassVar[Any] = DockerConfig
     needed_without_image: ClassVar[tuple[tuple[str, ...], ...]] = (("image",),)
 

@@ -122,7 +122,8 @@ class RemoteBackend(Backend):
     :raises BackendConfigError: it does not fit the model
     """
 
-    #: What it can do beyond running a unit: ``gpu``, ``volumes``, ``services``, ``image``.
+    #: What it can do beyond running a unit: ``gpu``, ``volumes``, ``services``, ``image``; ``memory``: the memory
+    #: in the unit's ``resources`` is its limit; ``memory-of-stages``: also of each stage where several are a unit.
     capabilities: ClassVar[frozenset[str]] = frozenset()
 
     #: The pydantic model of ``with``, which becomes :attr:`settings`.

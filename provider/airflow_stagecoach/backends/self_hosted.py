@@ -133,6 +133,7 @@ class SelfHostedBackend(RemoteBackend):
     """Runs work as a process of a runner."""
 
     type: ClassVar[str] = "self-hosted"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"memory", "memory-of-stages"})
     Config: ClassVar[Any] = SelfHostedConfig
     known_at_load: ClassVar[tuple[str, ...]] = ("queue", "executor")
 

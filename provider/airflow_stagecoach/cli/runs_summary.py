@@ -87,7 +87,7 @@ def lines(run: Mapping[str, Any]) -> Iterator[Line]:
         yield Line(
             0,
             job_id,
-            _result(job["result"], job["outcome"], job["start"]),
+            _result(job),
             _progress(job),
             str(job["tries"]),
             duration(job["duration"]),
@@ -108,7 +108,7 @@ def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:
         yield Line(
             1,
             leg["name"],
-            _result(leg["result"], leg["result"], leg["start"]),
+            _result(leg),
             f"{done}/{len(leg['stages'])}",
             str(leg["tries"]),
             duration(leg["duration"]),
@@ -117,7 +117,7 @@ def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:
     seen = {leg["index"] for leg in shown}
     rest = [leg for leg in legs if leg["index"] not in seen]
     if rest:
-        results = Counter(_result(leg["result"], leg["result"], leg["start"]) for leg in rest)
+        results = Counter(_result(leg) for leg in rest)
         yield Line(1, f"{len(rest)} {'more ' if shown else ''}legs", counted(results), "", "", "")
 
 
@@ -129,13 +129,19 @@ def _reason_of_leg(leg: Mapping[str, Any]) -> str:
 
 def _is_worth_a_look(leg: Mapping[str, Any]) -> bool:
     """Whether a leg failed, or has begun and not ended."""
-    return leg["result"] == "failure" or (leg["result"] is None and leg["start"] is not None)
+    return leg["result"] == "failure" or leg["status"] in ("retrying", "running")
 
 
 def _stage(depth: int, name: str, record: Mapping[str, Any]) -> Line:
     tries = f"{record['tries']} of {record['max_tries']}" if record["max_tries"] > 1 else str(record["tries"])
     return Line(
-        depth, name, record["state"] or "waiting", "", tries, duration(record["duration"]), _reason(record)
+        depth,
+        name,
+        record["state"] or record["status"],
+        "",
+        tries,
+        duration(record["duration"]),
+        _reason(record),
     )
 
 
@@ -150,10 +156,12 @@ def _reason(record: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in dict.fromkeys(parts) if part)
 
 
-def _result(result: str | None, outcome: str | None, start: str | None) -> str:
+def _result(part: Mapping[str, Any]) -> str:
+    """The result of a job or a leg; where it has none yet, where it stands."""
+    result, outcome = part["result"], part.get("outcome", part["result"])
     if result is None:
-        return "waiting" if start is None else "running"
-    return result if result == outcome else f"{result} ({outcome})"
+        return str(part["status"])
+    return str(result) if result == outcome else f"{result} ({outcome})"
 
 
 def _progress(part: Mapping[str, Any]) -> str:

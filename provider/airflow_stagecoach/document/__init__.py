@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         UntilStage,
     )
     from airflow_stagecoach.document.notify import Notify, StageNotify, Target
+    from airflow_stagecoach.document.on_oom import OnOom
     from airflow_stagecoach.document.param_model import Param
     from airflow_stagecoach.document.params import ParamError, coerce, coerce_all, json_schema
     from airflow_stagecoach.document.resources import Limits, Resources
@@ -94,6 +95,7 @@ _HOME = {
         "StageNotify",
         "Target",
     ),
+    "on_oom": ("OnOom",),
     "param_model": ("Param",),
     "params": (
         "ParamError",
@@ -161,6 +163,7 @@ __all__ = [
     "MatrixError",
     "Notify",
     "OnLocal",
+    "OnOom",
     "OperatorStage",
     "ParallelStage",
     "Param",

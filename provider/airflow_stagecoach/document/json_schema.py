@@ -10,6 +10,7 @@ from airflow_stagecoach.document.jobs import Job
 from airflow_stagecoach.document.logs import LogFile, Logging
 from airflow_stagecoach.document.nested_stages import Match
 from airflow_stagecoach.document.notify import Notify, StageNotify, Target
+from airflow_stagecoach.document.on_oom import OnOom
 from airflow_stagecoach.document.param_model import Param
 from airflow_stagecoach.document.resources import Limits, Resources
 from airflow_stagecoach.document.retry import Retry, RetryRule
@@ -35,6 +36,7 @@ _NAMED: tuple[type[Model], ...] = (
     Credentials,
     Retry,
     RetryRule,
+    OnOom,
     Resources,
     Limits,
     Logging,

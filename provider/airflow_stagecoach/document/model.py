@@ -59,7 +59,7 @@ def on_key(error: PydanticCustomError) -> PydanticCustomError:
 
 
 #: Names of maps that are no countable things.
-_WITHOUT_ARTICLE = frozenset({"notify", "logging", "concurrency"})
+_WITHOUT_ARTICLE = frozenset({"notify", "logging", "concurrency", "on-oom"})
 
 
 class Faults:

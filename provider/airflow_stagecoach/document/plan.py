@@ -37,6 +37,15 @@ class RetryPlan(TypedDict):
     policy: NotRequired[str]  # for custom, in place of delays: `package.module:Class`, an Airflow RetryPolicy
     with_: NotRequired[dict[str, Any]]  # arguments of that class
     rules: NotRequired[list[RetryRulePlan]]  # looked at first, in order
+    on_oom: NotRequired[OnOomPlan]
+
+
+class OnOomPlan(TypedDict, total=False):
+    """How memory grows after each try that ran out of it. Exactly one of ``factor`` and ``add``."""
+
+    factor: float
+    add: int  # bytes
+    max: int  # bytes
 
 
 class RetryRulePlan(TypedDict):

@@ -14,6 +14,7 @@ from airflow_stagecoach.document.logs import LogFile, Logging
 from airflow_stagecoach.document.model import article
 from airflow_stagecoach.document.nested_stages import Match
 from airflow_stagecoach.document.notify import Notify, StageNotify, Target
+from airflow_stagecoach.document.on_oom import OnOom
 from airflow_stagecoach.document.param_model import Param
 from airflow_stagecoach.document.params import DEFAULT_PRECISION
 from airflow_stagecoach.document.resources import Limits, Resources
@@ -59,6 +60,7 @@ def reference(backends: Mapping[str, Mapping[str, Any]]) -> str:
     parts += [_table(Credentials, "credentials", level=3), _services()]
     parts += [_table(Retry, "retry"), _RETRY]
     parts += [_table(RetryRule, "A rule of a retry", level=3), _matches()]
+    parts += [_table(OnOom, "on-oom", level=3), _ON_OOM]
     parts += [_table(Resources, "resources"), _table(Limits, "limits", level=3), _RESOURCES]
     parts += [_table(Logging, "logging"), _table(LogFile, "file as a map", level=3), _LOGGING]
     parts += [_table(Notify, "notify"), _stage_notify(), _table(Target, "A target", level=3), _NOTIFY]
@@ -173,7 +175,6 @@ not with `__`. A job has at least one stage. A workflow has at most {MAX_JOBS} j
 """
 
 
-
 def _services() -> str:
     return f"""`services` maps ids to services, `db: postgres:17` is short for `db: {{image: postgres:17}}`. An id is
 a host name: small letters, digits and `-`, beginning with a letter. A job has at most {MAX_SERVICES}; with
@@ -204,6 +205,12 @@ were written for. A job's own `timeout` is of all its stages together and does n
 _RETRY = f"""`retry: 3` is short for `retry: {{max: 3}}`. The default delay is {DEFAULT_DELAY}
 seconds. `rules` are looked at first, then `never`, then `on`. A policy is asked by Airflow, so only stages
 that are tasks of their own have one.
+"""
+
+
+_ON_OOM = """Running out of memory is the category `resource` with the reason `OOMKilled` or `out-of-memory`. The
+stage needs `resources: {memory}`, and a place that limits it by that. With `granularity: job` each stage
+needs a limit of its own, which it has on a worker and on a self-hosted runner. `on` need not name it.
 """
 
 

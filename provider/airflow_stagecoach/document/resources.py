@@ -152,11 +152,12 @@ class Resources(Limits):
 
 def above_the_limit(key: str, request: float, limit: float) -> Any:
     """The fault of a request that is more than the limit."""
-    message = f"{key} {_shown(key, request)} is above its limit of {_shown(key, limit)}"
+    message = f"{key} {shown(key, request)} is above its limit of {shown(key, limit)}"
     return fault("out-of-range", message, f"raise limits: {{{key}: ...}}, or lower {key}")
 
 
-def _shown(key: str, amount: float) -> str:
+def shown(key: str, amount: float) -> str:
+    """An amount as a document has it."""
     if key == "cpu":
         return f"{amount:g}"
     whole = int(amount)

@@ -25,6 +25,7 @@ from airflow_stagecoach.document.model import (
     Model,
     fault,
 )
+from airflow_stagecoach.document.on_oom import OnOom
 from airflow_stagecoach.document.retry_matches import Matches  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ class RetryRule(Model):
         return plan
 
 
+#: Failures of which running out of memory is always one.
+_OUT_OF_MEMORY = frozenset({"resource", "reason:OOMKilled", "reason:out-of-memory", "MemoryError"})
+
 #: Which keys belong to which backoff.
 _BELONGS = {
     "factor": "exponential",
@@ -184,6 +188,7 @@ class Retry(Model):
         "except": "write never",
         "args": "write with",
         "kwargs": "write with",
+        **dict.fromkeys(("oom", "on-out-of-memory", "on-memory"), "write on-oom"),
     }
 
     max: Annotated[
@@ -233,6 +238,14 @@ class Retry(Model):
         ]
         | None
     ) = Field(None, description="what to do after which failure; looked at first, in order")
+    on_oom: (
+        Annotated[
+            OnOom,
+            PlainValidator(lambda value, info: OnOom.model_validate(value, context=info.context)),
+            WithJsonSchema({"x-ref": "OnOom"}),
+        ]
+        | None
+    ) = Field(None, description="more memory for the try after one that ran out of it")
     policy: (
         Annotated[str, PlainValidator(policy_value), WithJsonSchema({"type": "string", "pattern": ":"})]
         | None
@@ -254,6 +267,8 @@ class Retry(Model):
             self._custom(faults)
         if self.on and "cancelled" in self.on:
             faults.add(_cancelled(), "on")
+        if self.on_oom is not None:
+            self._out_of_memory(faults)
         for index, rule in enumerate(self.rules or ()):
             if "cancelled" in rule.match and rule.action != "fail":
                 faults.add(_cancelled(), "rules", index, "match")
@@ -262,6 +277,19 @@ class Retry(Model):
                 faults.add(fault("out-of-range", message, f"raise max to {rule.max}"), "rules", index, "max")
         faults.raise_any()
         return self
+
+    def _out_of_memory(self, faults: Faults) -> None:
+        """There must be a next try that can get more."""
+        if self.max == 0:
+            message = "'on-oom' is about the next try, and with max: 0 there is none"
+            faults.add(fault("bad-combination", message, "raise max", on_key=True), "on-oom")
+        for word in _OUT_OF_MEMORY.intersection(self.never or ()):
+            message = f"'on-oom' needs another try, which `never: {word}` forbids"
+            faults.add(fault("bad-combination", message, f"remove {word} from never, or on-oom"), "never")
+        for index, rule in enumerate(self.rules or ()):
+            if rule.action == "fail" and _OUT_OF_MEMORY.intersection(rule.match):
+                message = "'on-oom' needs another try, which this rule forbids"
+                faults.add(fault("bad-combination", message, "remove the rule, or on-oom"), "rules", index)
 
     def _custom(self, faults: Faults) -> None:
         """What ``backoff: custom`` takes: delays, or a policy that decides itself."""
@@ -309,6 +337,8 @@ class Retry(Model):
             plan["never"] = self.never
         if self.rules:
             plan["rules"] = [rule.plan() for rule in self.rules]
+        if self.on_oom is not None:
+            plan["on_oom"] = self.on_oom.plan()
         if self.policy is not None:
             plan["policy"] = self.policy
             if self.with_:

@@ -9,6 +9,7 @@ from airflow_stagecoach.document.control_checks import check_control
 from airflow_stagecoach.document.diagnostics import Diagnostic, DocumentError
 from airflow_stagecoach.document.jobs import Job
 from airflow_stagecoach.document.naming import stage_ids, task_ids
+from airflow_stagecoach.document.oom_checks import check_on_oom
 from airflow_stagecoach.document.planner import plan_stage
 from airflow_stagecoach.document.workflow import Workflow
 
@@ -55,6 +56,7 @@ def plan_single_stage(stage: Stage | Mapping[str, Any], name: str) -> StagePlan:
             add("bad-combination", message, ("", "", "", "", "logging", key), "remove it")
     if not only.teardown:
         check_control(workflow, frozenset(), add)
+        check_on_oom(workflow, frozenset(), None, add)
     if found:
         raise DocumentError(found)
     own_id, task_id = stage_ids(job.stages)[0], task_ids(job.stages)[0]

@@ -121,6 +121,7 @@ class StageResult(StageResultNeeded, total=False):
     # Of all tries together, inner stages included; absent when the stage never started:
     cpu_seconds: float
     peak_memory: int  # bytes that its largest process held; 0 where it cannot be told
+    memory_limit: int  # bytes that its last try could use at most; absent without `resources` for it
     metrics: Dict[str, float]  # what it counted: name -> sum; absent when it counted nothing
 
 

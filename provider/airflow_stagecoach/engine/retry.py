@@ -1,7 +1,7 @@
 """Repeating a failed stage: whether, and after how long. Pure functions.
 
 The rules are those of DESIGN ("Retry"): ``{max, delay, backoff, factor, increment, max_delay, delays,
-jitter, on, never, rules}``, delays in seconds. ``on``, ``never`` and the ``match`` of a rule hold matchers:
+jitter, on, never, rules, on_oom}``, delays in seconds. ``on``, ``never`` and the ``match`` of a rule hold matchers:
 
 * the name or dotted path of an exception's class (``requests.ConnectionError``), bases count too,
   or the type of an error of ours (``TimedOut``)
@@ -19,6 +19,7 @@ import re
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, NamedTuple, Sequence
 
 from airflow_stagecoach.engine.classification import FINAL, Rule, classify, same_reason
+from airflow_stagecoach.engine.memory import ran_out_of_memory
 
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import Error
@@ -57,7 +58,8 @@ def decide(
     """Decide what is done after a failed try. The caller sees to ``max`` itself.
 
     In this order: what can never be healed, and ``cancelled``; ``rules``; ``never``; ``on``, which
-    excludes all that it does not name; what the category says (``configuration`` is not repeated).
+    excludes all that it does not name (``on_oom`` names what ran out of memory); what the category says
+    (``configuration`` is not repeated).
 
     :param retry: the stage's ``retry``
     :param error: why the try failed
@@ -78,7 +80,7 @@ def decide(
     if any(matches(matcher, error) for matcher in retry.get("never") or ()):
         return _final("`never` names it")
     on = retry.get("on")
-    if on:
+    if on and not ("on_oom" in retry and ran_out_of_memory(error)):
         if not any(matches(matcher, error) for matcher in on):
             return _final("`on` does not name it")
         return Decision(True, delay_before(retry, number, rng, error), "`on` names it", None)

@@ -88,14 +88,17 @@ def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResu
     retry: Mapping[str, Any] = (spec.get("retry") if frame.enforce_retries else None) or {}
     tries = 1 + int(retry.get("max", 0))
     used: Dict[int, int] = {}
+    on_oom, ran_out = retry.get("on_oom"), 0
     for number in range(1, tries + 1):
-        failure = _try(spec, frame, stage_id, number if retry else frame.attempt, result, usage)
+        given = _with_memory(spec, on_oom, ran_out, result) if spec.get("resources") else spec
+        failure = _try(given, frame, stage_id, number if retry else frame.attempt, result, usage)
         if failure is None:
             return
         error = failure.error
         if number == tries:
             _fail(spec, frame, result, error, told=failure.told)
             return
+        from airflow_stagecoach.engine.memory import ran_out_of_memory, told
         from airflow_stagecoach.engine.retry import decide, jitter_source
 
         source = jitter_source(_place(frame), stage_id, frame.attempt, number)
@@ -111,8 +114,27 @@ def _run(spec: Mapping[str, Any], frame: Frame, stage_id: str, result: StageResu
             f"Try {number} of {tries} failed: {error['message']}; the next one in {decision.delay:.3g} s",
             "warning",
         )
+        if ran_out_of_memory(error, rules):
+            ran_out += 1
+            frame.lane.log(*told(on_oom, spec.get("resources"), ran_out))
         frame.scope.sleep(decision.delay)
         result["tries"] = number + 1
+
+
+def _with_memory(
+    spec: Mapping[str, Any], on_oom: Mapping[str, Any] | None, ran_out: int, result: StageResult
+) -> Mapping[str, Any]:
+    """The stage with the memory that a try gets, which its result tells.
+
+    :param ran_out: tries before it that ran out of memory
+    """
+    from airflow_stagecoach.engine.memory import grown, memory_limit
+
+    resources = spec["resources"] if on_oom is None else grown(spec["resources"], on_oom, ran_out)
+    limit = memory_limit(resources)
+    if limit is not None:
+        result["memory_limit"] = limit
+    return {**spec, "resources": resources}
 
 
 def _place(frame: Frame) -> str:

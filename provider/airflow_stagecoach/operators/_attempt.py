@@ -121,13 +121,15 @@ class Attempt:
         operator = self._operator
         error = self._failure(exception)
         verdict = self._judged(exception, error)
-        place = self._place()
+        memory = operator.memory(self._context)
         report = failure_report(
-            place,
+            self._place(),
             error,
             retries=verdict.retries,
             delay=verdict.delay,
             external_id=operator.external_id,
+            memory_limit=memory.limit,
+            next_memory_limit=memory.next_limit(error) if verdict.retries else None,
         )
         report = self._hidden(report)
         operator.failure_report = report
@@ -139,6 +141,8 @@ class Attempt:
             operator.log.error("%s", report["message"])
         # For programs. What a person wants to know stands in the line of the error itself.
         operator.log.info("Failure report: %s", json.dumps(report, ensure_ascii=False, default=str))
+        if verdict.retries:
+            memory.tell(error)
         return verdict
 
     def tolerated(self, exception: BaseException) -> None:
@@ -199,8 +203,10 @@ class Attempt:
         """A stage result, from the engine where it ran the stage."""
         outcomes = {"success": "success", "skipped": "skipped", "failed": "failure"}
         result: Mapping[str, Any] | None = self._operator.result
+        memory = self._operator.memory(self._context).limit
         if result is not None:
             return {
+                **({} if memory is None else {"memory_limit": memory}),
                 **result,
                 "state": state,
                 "outcome": result["outcome"] if error is None else outcomes.get(outcome, outcome),
@@ -215,6 +221,7 @@ class Attempt:
             "start": start.isoformat(),
             "end": datetime.now(timezone.utc).isoformat(),
             "external_id": self._operator.external_id,
+            "memory_limit": memory,
         }
 
     def _leave(self, result: Mapping[str, Any], *, will_retry: bool = False) -> None:

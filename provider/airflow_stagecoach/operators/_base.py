@@ -30,6 +30,7 @@ from airflow_stagecoach.operators._lifeline import held
 from airflow_stagecoach.operators._log import environment as log_environment
 from airflow_stagecoach.operators._log import merged
 from airflow_stagecoach.operators._membership import Membership
+from airflow_stagecoach.operators._memory import Memory
 from airflow_stagecoach.operators._references import spec_references
 from airflow_stagecoach.operators._run import WorkflowRun, is_one_task
 from airflow_stagecoach.operators._teardown import is_teardown, mark_begun, require_begun
@@ -262,6 +263,12 @@ class StageBaseOperator(BaseOperator):
     def document_dir(self) -> str | None:
         """Folder of the document (or of the DAG file)."""
         return os.path.dirname(self.dag.fileloc) if self.dag.fileloc else None
+
+    def memory(self, context: Context) -> Memory:
+        """The memory of this try."""
+        if not hasattr(self, "_memory"):
+            self._memory = Memory(self, context)
+        return self._memory
 
     # -- outcome ----------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ def stage_record(place: Place, result: Mapping[str, Any]) -> dict[str, Any]:
     :param place: where it ran
     :param result: a stage result of the engine, or what is known in its place: ``state``, ``outcome``,
         ``error`` (classified), ``start`` and ``end``, and maybe ``cpu_seconds``, ``peak_memory``,
-        ``metrics``, ``external_id``, ``tries`` (inside the task)
+        ``memory_limit``, ``metrics``, ``external_id``, ``tries`` (inside the task)
     :return: JSON-able
     """
     error = result.get("error") or {}
@@ -84,6 +84,7 @@ def stage_record(place: Place, result: Mapping[str, Any]) -> dict[str, Any]:
         "exit_code": _exit_code(result, error),
         "cpu_seconds": result.get("cpu_seconds"),
         "peak_memory": memory or None,
+        "memory_limit": result.get("memory_limit"),
         "metrics": metrics,
         "throughput": throughput(metrics, seconds),
         "external_id": result.get("external_id"),
@@ -98,6 +99,8 @@ def failure_report(
     retries: bool,
     delay: float | None = None,
     external_id: str | None = None,
+    memory_limit: int | None = None,
+    next_memory_limit: int | None = None,
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """What is told of one failed try: the XCom ``error``, one log line, and notifications.
@@ -105,6 +108,8 @@ def failure_report(
     :param error: classified
     :param retries: whether there is another try
     :param delay: seconds until it, ``None`` where only Airflow knows
+    :param memory_limit: bytes that the try could use at most, where the document limits it
+    :param next_memory_limit: the same of the other try
     :param now: the moment of the failure
     """
     next_retry = None
@@ -119,6 +124,8 @@ def failure_report(
         "exit_code": error.get("exit_code"),
         "http_status": error.get("http_status"),
         "external_id": external_id,
+        "memory_limit": memory_limit,
+        "next_memory_limit": next_memory_limit,
         "retry_count": place.tries - 1,
         "max_retries": place.max_tries - 1,
         "will_retry": retries,

@@ -25,7 +25,9 @@ from airflow_stagecoach.operators._run import (
     evaluated_id,
     is_one_task,
     lost_worker_retries,
+    work_stages,
 )
+from airflow_stagecoach.operators.states import normalise_state, stages_state, worst_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -58,7 +60,7 @@ _OUTCOMES = {
 }
 
 #: Keys that every record here has besides those of a stage's own record.
-MORE_KEYS = ("waits_for", "next_try", "attempts", "failure", "by")
+MORE_KEYS = ("status", "waits_for", "next_try", "attempts", "failure", "by")
 
 
 def run_record(plan: WorkflowPlan, facts: RunFacts, now: datetime) -> dict[str, Any]:
@@ -111,8 +113,9 @@ class _Reader:
     def job(self, job: JobPlan) -> dict[str, Any]:
         """One job with its stages or legs."""
         legs = self._run.legs(job["id"])
+        anchor = self._run.anchor_state(job["id"])
         # A matrix that only the run knows has no legs before its gate has ended.
-        known = bool(legs is None or legs or self._run.anchor_state(job["id"]) in FINISHED)
+        known = bool(legs is None or legs or anchor in FINISHED)
         value: dict[str, Any] = {
             "name": job.get("name", job["id"]),
             "result": self._run.result(job["id"]) if known else None,
@@ -121,10 +124,14 @@ class _Reader:
         if legs is None:
             result = self._run.leg_result(job["id"], None)
             body: dict[str, Any] = {"stages": self._stages(job, None, {}, result)}
-        else:
+            status = _status(job, body["stages"], {})
+        elif legs or anchor == "success":
             body = {"legs": [self._leg(job, index, leg) for index, leg in enumerate(legs)]}
+            status = worst_state(leg["status"] for leg in body["legs"])
+        else:
+            body, status = {"legs": []}, normalise_state(anchor)
         records = list(stage_records(body))
-        return {**value, **self._span(records), **_totals(records), **body}
+        return {**value, "status": status, **self._span(records), **_totals(records), **body}
 
     def _leg(self, job: JobPlan, index: int, matrix: dict[str, Any]) -> dict[str, Any]:
         result = self._run.leg_result(job["id"], index)
@@ -134,6 +141,7 @@ class _Reader:
             "name": leg_name(matrix),
             "matrix": matrix,
             "result": result,
+            "status": _status(job, stages, matrix),
             **self._span(stages.values()),
             "tries": sum(record["tries"] for record in stages.values()),
             "stages": stages,
@@ -164,7 +172,7 @@ class _Reader:
                     timeout=self._timeout,
                     spoke=failure is not None,
                 )
-            records[stage_id] = record
+            records[stage_id] = {**record, "status": normalise_state(record["state"], record["reason"])}
         return records
 
     def _told(
@@ -298,6 +306,11 @@ class _Reader:
         start = min(starts, default=None)
         end = max(ends, default=None) if done else None
         return {"start": _text(start), "end": _text(end), "duration": self._duration(start, end)}
+
+
+def _status(job: JobPlan, records: Mapping[str, Any], matrix: Mapping[str, Any]) -> str:
+    """Where a leg stands. Teardowns do not count."""
+    return stages_state(records[evaluated_id(stage, matrix)]["status"] for stage in work_stages(job))
 
 
 def _totals(records: Collection[Mapping[str, Any]]) -> dict[str, Any]:

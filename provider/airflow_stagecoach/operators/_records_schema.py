@@ -15,6 +15,7 @@ from airflow_stagecoach.operators._results import (
     SUCCESS,
     UPSTREAM_FAILED,
 )
+from airflow_stagecoach.operators.states import NORMAL_STATES
 
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
@@ -48,6 +49,9 @@ def record_schema() -> dict[str, Any]:
         "external_id": _maybe(text),
         "log_url": _maybe(text),
     }
+    limit = _maybe(
+        {"type": "integer", "minimum": 0, "description": "bytes that the last try could use at most"}
+    )
     record = {
         **place,
         **why,
@@ -64,6 +68,7 @@ def record_schema() -> dict[str, Any]:
         "queue_seconds": _maybe({"type": "number", "minimum": 0, "description": "seconds"}),
         "cpu_seconds": _maybe({"type": "number", "minimum": 0}),
         "peak_memory": _maybe({"type": "integer", "minimum": 0, "description": "bytes"}),
+        "memory_limit": limit,
         "metrics": numbers,
         "throughput": {**numbers, "description": "each metric per second"},
         "hostname": _maybe(text),
@@ -74,6 +79,8 @@ def record_schema() -> dict[str, Any]:
         "error_type": text,
         "message": message,
         "http_status": _maybe({"type": "integer"}),
+        "memory_limit": limit,
+        "next_memory_limit": limit,
         "retry_count": {"type": "integer", "minimum": 0},
         "max_retries": {"type": "integer", "minimum": 0},
         "will_retry": {"type": "boolean"},
@@ -112,8 +119,10 @@ def run_schema() -> dict[str, Any]:
             "hostname": _maybe(_TEXT),
         },
     )
+    status = {"enum": list(NORMAL_STATES), "description": "where it stands"}
     stage_keys = {
         **record["properties"],
+        "status": status,
         "state": {"enum": [*states, *sorted(FINISHED)], "description": "Airflow's; null: not started"},
         "outcome": _maybe({"enum": list(OUTCOMES)}),
         "try_number": _COUNT,
@@ -148,6 +157,7 @@ def run_schema() -> dict[str, Any]:
             "name": _TEXT,
             "matrix": {"type": "object"},
             "result": results,
+            "status": status,
             **span,
             "tries": _COUNT,
             "stages": stages,
@@ -155,7 +165,7 @@ def run_schema() -> dict[str, Any]:
     )
     job = _closed(
         "One job: `legs` with a matrix, else `stages`.",
-        {"name": _TEXT, "result": results, "outcome": results, **span, **totals},
+        {"name": _TEXT, "result": results, "outcome": results, "status": status, **span, **totals},
     )
     job["properties"] |= {"stages": stages, "legs": {"type": "array", "items": {"$ref": "#/$defs/leg"}}}
     job["oneOf"] = [{"required": ["stages"]}, {"required": ["legs"]}]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
 
 from airflow_stagecoach.engine.classification import Classification, classified
+from airflow_stagecoach.engine.memory import ran_out_of_memory
 from airflow_stagecoach.engine.retry import decide, delay_before, jitter_source, rule_for
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ WORKER_STOPPED = "worker-stopped"
 
 #: Key in the task state store: how many retries each rule gave, since which try.
 _COUNTS = "stagecoach_retry_rules"
+
+#: The same: how many tries ran out of memory, since which try.
+_RAN_OUT = "stagecoach_ran_out_of_memory"
 
 
 class Verdict(NamedTuple):
@@ -74,15 +78,28 @@ class StageRetryPolicy(RetryPolicy):
         max_tries: int,
         context: Mapping[str, Any] | None = None,
     ) -> RetryDecision:
-        """Decide; the retries that a rule of the document gave are counted.
+        """Decide; the retries that a rule of the document gave are counted, and the tries without enough memory.
 
         :param exception: handed on to the document's own policy, if it names one
         :param error: why the try failed, classified
         :param try_number: of the try that failed
         :param max_tries: Airflow's, which grows with every clear
         """
+        decision = self._decide(exception, error, try_number, max_tries, context)
+        if decision.action is not RetryAction.FAIL and ran_out_of_memory(error, classifiers()):
+            self._count_memory(try_number, max_tries, context)
+        return decision
+
+    def _decide(
+        self,
+        exception: BaseException,
+        error: Error,
+        try_number: int,
+        max_tries: int,
+        context: Mapping[str, Any] | None,
+    ) -> RetryDecision:
         plan: Mapping[str, Any] = self.plan
-        number = max(1, try_number - (max_tries - plan["max"]))
+        number = self._number(try_number, max_tries)
         own = plan.get("policy")
         used = self._used(try_number - number, error, context)
         place: tuple[object, ...] = ()
@@ -104,6 +121,45 @@ class StageRetryPolicy(RetryPolicy):
         elif own is not None:
             return self._ask(own, exception, try_number, max_tries, context)
         return RetryDecision.retry(timedelta(seconds=decision.delay), f"Another try: {decision.why}")
+
+    def _number(self, try_number: int, max_tries: int) -> int:
+        """Which try of its series a try is, from 1."""
+        return max(1, try_number - (max_tries - self.plan["max"]))
+
+    def ran_out_before(self, try_number: int, max_tries: int, context: Mapping[str, Any] | None) -> int:
+        """How many earlier tries of the series ran out of memory; 0 where nothing grows by that.
+
+        :param try_number: of the try that is to begin, or runs
+        :param max_tries: Airflow's, which grows with every clear
+        """
+        store = None if context is None else context.get("task_state_store")
+        if store is None or "on_oom" not in self.plan:
+            return 0
+        number = self._number(try_number, max_tries)
+        if number == 1:
+            return 0
+        try:
+            kept = store.get(_RAN_OUT)
+        except Exception as reason:
+            log.warning(
+                "Which tries ran out of memory cannot be read, the memory is that of the first: %s", reason
+            )
+            return 0
+        if not isinstance(kept, dict) or kept.get("before") != try_number - number:
+            return 0
+        return int(kept.get("count") or 0)
+
+    def _count_memory(self, try_number: int, max_tries: int, context: Mapping[str, Any] | None) -> None:
+        store = None if context is None else context.get("task_state_store")
+        if store is None or "on_oom" not in self.plan:
+            return
+        count = self.ran_out_before(try_number, max_tries, context) + 1
+        try:
+            store.set(_RAN_OUT, {"before": try_number - self._number(try_number, max_tries), "count": count})
+        except Exception as reason:
+            log.warning(
+                "That the try ran out of memory cannot be kept, the next one gets no more: %s", reason
+            )
 
     def _ask(
         self,

@@ -110,7 +110,7 @@ class StageOperator(StageBaseOperator):
             self._backend.cancel()
 
     def _unit(self, context: Context) -> Unit:
-        spec = self._rendered_spec(context)
+        spec = self.memory(context).given(self._rendered_spec(context))
         if context["ti"].try_number <= context["ti"].max_tries:
             # Another try may follow, which the engine cannot know: a failure is tolerated when none does.
             spec.pop("continue_on_error", None)
