@@ -24,6 +24,7 @@ _OURS = "airflow-provider-stagecoach"
 #: Canonical type -> class.
 BUILT_IN = {
     "docker": "airflow_stagecoach.backends.docker:DockerBackend",
+    "kubernetes": "airflow_stagecoach.backends.kubernetes:KubernetesBackend",
     "local": "airflow_stagecoach.backends.local:LocalBackend",
     "self-hosted": "airflow_stagecoach.backends.self_hosted:SelfHostedBackend",
 }

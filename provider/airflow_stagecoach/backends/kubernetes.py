@@ -1,0 +1,450 @@
+"""``runs-on: kubernetes``: the unit runs in a pod, of its own or of a job.
+
+What travels lies in secrets that are mounted into the pod; the result comes back as the last message
+of the container, or is fetched from it while it waits. Everything carries the labels of its work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from airflow_stagecoach.backends._kubernetes_api import Api
+from airflow_stagecoach.backends._kubernetes_errors import explain
+from airflow_stagecoach.backends._kubernetes_image_stage import (
+    LARGEST_OUTPUT,
+    ended,
+    is_image_stage,
+    written,
+)
+from airflow_stagecoach.backends._kubernetes_log import lines_of
+from airflow_stagecoach.backends._kubernetes_pod import (
+    CHOSEN,
+    DONE,
+    KEY,
+    SECRETS,
+    Cargo,
+    cargo_of,
+    job_of,
+    pod_of,
+    registries,
+    secrets_of,
+)
+from airflow_stagecoach.backends._kubernetes_script import Waiting, waiting, without_mark
+from airflow_stagecoach.backends._kubernetes_services import (
+    READY,
+    described,
+    login,
+    service_containers,
+    waits_for,
+)
+from airflow_stagecoach.backends._kubernetes_settings import STAGE, KubernetesConfig
+from airflow_stagecoach.backends._kubernetes_start import start_job, start_pod
+from airflow_stagecoach.backends._kubernetes_status import (
+    container_status,
+    is_over,
+    message_of,
+    removal,
+    status_of,
+)
+from airflow_stagecoach.backends._kubernetes_template import merged
+from airflow_stagecoach.backends.ownership import Leftover, owner
+from airflow_stagecoach.backends.remote import LONGEST_RESULT, BackendFailure, RemoteBackend
+from airflow_stagecoach.backends.shipment import FOLDER
+from airflow_stagecoach.backends.work import Handle, Lines, Status, failed, is_image
+from airflow_stagecoach.engine.log_levels import marked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_stagecoach.backends._image_stage import Ended
+    from airflow_stagecoach.backends.work import Work
+    from airflow_stagecoach.engine.contract import Error, Result, Unit
+
+#: Output of one look, in lines: a longer one is read in several.
+_LINES = 5000
+
+#: In so many of the last lines of a log the mark of a waiting result is looked for.
+_TAIL = 20
+
+#: Seconds that the cluster may take to remove a pod, on top of the pod's own.
+_REMOVAL = 20.0
+
+
+class PodHandle(Handle, total=False):
+    """Where a pod is. ``id`` is its name, ``name`` that of the work."""
+
+    kind: str  # pod or job
+    secrets: str  # how many there are
+
+
+class KubernetesBackend(RemoteBackend):
+    """Runs work in a pod."""
+
+    type: ClassVar[str] = "kubernetes"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"gpu", "image", "memory", "services", "volumes"})
+    Config: ClassVar[Any] = KubernetesConfig
+    needed_without_image: ClassVar[tuple[tuple[str, ...], ...]] = (("image", "pod", "jobSpec", "job_spec"),)
+
+    settings: KubernetesConfig
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        super().__init__(config)
+        #: The pod and its status at the last look, and the result that waits in it.
+        self._pod: dict[str, Any] | None = None
+        self._status: Status | None = None
+        self._waiting: Waiting | None = None
+        #: Whether the log was read since.
+        self._listened = False
+
+    @cached_property
+    def api(self) -> Api:
+        """The cluster, through the hook of Airflow's kubernetes provider."""
+        return Api(self.settings)
+
+    def explain(self, error: Exception) -> Error:
+        namespace = self.settings.namespace or self.api.__dict__.get("namespace", "default")
+        return explain(error, namespace) or super().explain(error)
+
+    # -- the contract -----------------------------------------------------------------------
+
+    def render(self, work: Work) -> Mapping[str, Any]:
+        from airflow_stagecoach.engine.secrets import Hider
+
+        pod = self._pod_of(work, cargo_of(work, self.settings))
+        is_job = self._is_job(work)
+        found = {
+            "secrets": [
+                f"{work.name}-{number}" for number in range(int(pod["metadata"]["annotations"][SECRETS]))
+            ],
+            "job" if is_job else "pod": job_of(work, self.settings, pod) if is_job else pod,
+        }
+        shown: dict[str, Any] = Hider(work.unit.get("contexts") or {}).value(found)
+        return shown
+
+    def start(self, work: Work) -> Handle:
+        if not self.settings.main_image and "container" not in work.unit:
+            message = "runs-on: kubernetes needs 'image' for every stage but `image:` stages"
+            raise BackendFailure(message, category="configuration", reason="invalid-document")
+        cargo, logins = cargo_of(work, self.settings), self._logins(work)
+        pod = self._pod_of(work, cargo)
+        secrets = len(cargo.secrets) + len(logins)
+        if not self._is_job(work):
+            start_pod(self.api, pod, secrets_of(work, cargo, logins))
+            return _handle(work.name, work.name, "pod", secrets)
+        chosen = start_job(
+            self.api,
+            job_of(work, self.settings, pod),
+            lambda pod, owners: secrets_of(work, cargo, logins, pod=pod, owners=owners),
+            is_cancelled=self._stopped.is_set,
+        )
+        if chosen is not None:
+            return _handle(chosen, work.name, "job", secrets)
+        found = self.find(work)
+        if found is None:
+            message = f"job {work.name} was there, and was never started: it is removed now"
+            raise BackendFailure(message, category="system", reason="Conflict")
+        return found
+
+    def find(self, work: Work) -> Handle | None:
+        selector = f"{KEY}={work.key},!{DONE}"
+        for pod in self.api.select("pod", labels=selector):
+            if pod["metadata"].get("deletionTimestamp"):
+                # No try starts while an earlier one still works.
+                self._await_removal(pod["metadata"]["name"])
+                continue
+            handle = self._handle_of(pod)
+            if handle is not None:
+                return handle
+        if self.settings.is_job:
+            # Whoever made them died before they were started, or their pod was removed.
+            for job in self.api.select("job", labels=selector):
+                self.api.delete("job", job["metadata"]["name"])
+        return None
+
+    def poll(self, handle: Handle) -> Status:
+        pod = self.api.get("pod", handle["id"])
+        if pod is None:
+            self._status = removal(self._pod)
+            return self._status
+        self._pod = pod
+        running = "running" in (container_status(pod).get("state") or {}) and not is_over(pod)
+        if running and self._waiting is None and not self._listened and not is_image_stage(pod):
+            self._waiting = self._mark(handle)
+        self._listened = False
+        if running and self._waiting is not None:
+            reason = "OOMKilled" if self._waiting.oom else None
+            self._status = Status("ended", self._waiting.exit_code, reason)
+        else:
+            self._status = (self._begin(handle, pod) if running else None) or status_of(
+                pod,
+                start_timeout=self.settings.start_timeout,
+                events=lambda: self._events(pod),
+                now=self.api.now,
+            )
+        return self._status
+
+    def logs(self, handle: Handle, position: Any) -> Lines:
+        from kubernetes.client.exceptions import ApiException
+
+        last, seen, told = position or ["", 0, ""]
+        status = self._status or self.poll(handle)
+        if status.state == "pending":
+            if status.message is None or status.message == told:
+                return Lines([], [last, seen, told])
+            line = marked(f"The pod waits: {status.message}", "warning" if status.reason else "info")
+            return Lines([line], [last, seen, status.message])
+        self._listened = True
+        foreign = self._pod is not None and is_image_stage(self._pod)
+        since = f"{last[:19]}Z" if last else None
+        lines: list[str] = []
+        repeated = 0
+        try:
+            for stamp, text in self._lines(handle, since=since):
+                if stamp < last:
+                    continue
+                if stamp == last:
+                    repeated += 1
+                    if repeated <= seen:
+                        continue
+                    seen += 1
+                else:
+                    last, seen, repeated = stamp, 1, 1
+                if not foreign:
+                    self._waiting = self._waiting or waiting(text, handle["name"])
+                shown = text if foreign else without_mark(text)
+                if shown is not None:
+                    lines.append(shown)
+                if len(lines) >= _LINES:
+                    break
+        except ApiException as error:
+            # What has ended, or never began, may have no log any more; poll() tells of it.
+            if status.state == "running" and error.status not in (400, 404):
+                raise
+        return Lines(lines, [last, seen, told])
+
+    def result(self, handle: Handle) -> bytes | None:
+        pod = self.api.get("pod", handle["id"])
+        if pod is None:
+            return None
+        if is_over(pod):
+            return message_of(pod)
+        found = self._waiting or self._mark(handle)
+        return None if found is None else self._fetch(handle, found)
+
+    def ended(self, handle: Handle) -> Ended:
+        lines = (text for _, text in self._lines(handle))
+        return ended(self.api.get("pod", handle["id"]) or {"metadata": {}}, lines)
+
+    @property
+    def workdir(self) -> str:
+        return self.settings.workdir
+
+    def stop(self, handle: Handle) -> None:
+        # Kubernetes stops a pod by removing it.
+        self._remove(handle, grace=self.grace)
+        self._await_removal(handle["id"])
+
+    def clean(self, handle: Handle) -> None:
+        pod = self.api.get("pod", handle["id"])
+        if pod is not None and self._keep(pod):
+            self._retire(handle, pod)
+        else:
+            # The processes of a pod that is not over have nothing to do any more.
+            self._remove(handle, grace=0 if pod is not None and _is_idle(pod) else 1)
+        for number in range(int(cast("PodHandle", handle).get("secrets", 1))):
+            self.api.delete("secret", f"{handle['name']}-{number}")
+
+    def service_logs(self, handle: Handle) -> Mapping[str, list[str]]:
+        from airflow_stagecoach.backends._services import TOLD_LINES, last_lines
+
+        pod = self.api.get("pod", handle["id"])
+        found = {}
+        for container, title in described(pod or {}):
+            lines = [text for _, text in self._lines(handle, container, tail=TOLD_LINES)]
+            found[title] = last_lines("\n".join(lines))
+        return found
+
+    def leftovers(self) -> Iterator[Leftover]:
+        kinds = ("job", "pod", "secret") if self.settings.is_job else ("pod", "secret")
+        for kind in kinds:
+            for found in self.api.select(kind, labels=f"{KEY},!{DONE}"):
+                metadata = found["metadata"]
+                identity = owner(metadata.get("annotations"))
+                # What belongs to something else goes with it.
+                alone = not metadata.get("ownerReferences") and not metadata.get("deletionTimestamp")
+                if identity is not None and alone:
+                    yield Leftover(kind, metadata["name"], metadata["name"], identity, shared=False)
+
+    def discard(self, leftover: Leftover) -> None:
+        if leftover.kind == "pod":
+            pod = self.api.get("pod", leftover.id)
+            handle = self._handle_of(pod) if pod is not None else None
+            if handle is not None:
+                self._remove(handle, grace=1)
+                for number in range(int(cast("PodHandle", handle).get("secrets", 1))):
+                    self.api.delete("secret", f"{handle['name']}-{number}")
+                return
+        self.api.delete(leftover.kind, leftover.id)
+
+    def reach(self) -> dict[str, Any]:
+        settings = self.settings
+        found = {
+            "image": settings.main_image,
+            "kind": "job" if settings.is_job else "pod",
+            "namespace": self.api.namespace,
+            "conn": settings.conn,
+            "in-cluster": settings.in_cluster,
+            "config-file": settings.config_file,
+            "context": settings.context,
+            "start-timeout": settings.start_timeout,
+            "auto-remove": settings.auto_remove,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def check(self) -> str:
+        return f"Kubernetes {self.api.version()}"
+
+    # ---------------------------------------------------------------------------------------
+
+    def _is_job(self, work: Work) -> bool:
+        """Whether the work is a job. An ``image:`` stage is none: it cannot refuse to run in a second pod."""
+        return self.settings.is_job and "container" not in work.unit
+
+    def _pod_of(self, work: Work, cargo: Cargo) -> dict[str, Any]:
+        return merged(self.settings, pod_of(work, self.settings, cargo, grace=self.grace))
+
+    def _ended(self, handle: Handle, unit: Unit, status: Status) -> Result | None:
+        if status.state == "ended" and status.exit_code is None and status.reason is not None:
+            # It never began: nothing of it tells more than the cluster.
+            from airflow_stagecoach.engine.classification import classified
+
+            message = status.message or f"the pod of {handle['name']} could not run: {status.reason}"
+            error: Error = {"type": status.reason, "message": message, "reason": status.reason}
+            return failed(unit, classified(error))
+        if status.state == "ended" and is_image(unit) and not status.exit_code:
+            size = len(written(self._pod)) if self._pod is not None else 0
+            if size >= LARGEST_OUTPUT:
+                from airflow_stagecoach.engine.classification import classified
+
+                message = (
+                    f"STAGE_OUTPUT: {LARGEST_OUTPUT} bytes or more, which Kubernetes does not keep of an "
+                    "image stage; write a file in a volume and hand on its name"
+                )
+                return failed(unit, classified({"type": "OutputFile", "message": message}))
+        return super()._ended(handle, unit, status)
+
+    def _logins(self, work: Work) -> list[bytes]:
+        """Logins of the registries of services."""
+        found = []
+        for conn in registries(work):
+            from airflow.sdk import BaseHook
+
+            found.append(login(BaseHook.get_connection(conn)))
+        return found
+
+    def _begin(self, handle: Handle, pod: Mapping[str, Any]) -> Status | None:
+        """Let our container begin when its services are ready.
+
+        :return: why it has to wait, or never will; ``None`` when it has begun
+        """
+        told = pod["metadata"].get("annotations") or {}
+        if READY in told or not service_containers(pod):
+            return None
+        found = waits_for(pod, lambda: self._events(pod), self.api.now)
+        if found is None:
+            self.api.run(handle["id"], STAGE, ["/bin/sh", "-c", f": >{FOLDER}/ready"])
+            self.api.patch("pod", handle["id"], {"metadata": {"annotations": {READY: "true"}}})
+        return found
+
+    def _handle_of(self, pod: Mapping[str, Any]) -> Handle | None:
+        """The work that a pod does; ``None`` for one of a job that does nothing."""
+        metadata = pod["metadata"]
+        secrets = int((metadata.get("annotations") or {}).get(SECRETS, 1))
+        jobs = [one["name"] for one in metadata.get("ownerReferences") or () if one["kind"] == "Job"]
+        if not jobs:
+            return _handle(metadata["name"], metadata["name"], "pod", secrets)
+        secret = self.api.get("secret", f"{jobs[0]}-0") or {"metadata": {}}
+        if (secret["metadata"].get("annotations") or {}).get(CHOSEN) != metadata["name"]:
+            return None
+        return _handle(metadata["name"], jobs[0], "job", secrets)
+
+    def _events(self, pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self.api.events(f"involvedObject.uid={pod['metadata']['uid']}")
+
+    def _lines(
+        self, handle: Handle, container: str = STAGE, *, since: str | None = None, tail: int | None = None
+    ) -> Iterator[tuple[str, str]]:
+        response = self.api.log(handle["id"], container, since=since, tail=tail)
+        try:
+            yield from lines_of(response.stream(64 * 1024))
+        finally:
+            response.close()
+
+    def _mark(self, handle: Handle) -> Waiting | None:
+        """What the container has said last of a result that waits."""
+        found = [waiting(text, handle["name"]) for _, text in self._lines(handle, tail=_TAIL)]
+        return next((one for one in reversed(found) if one is not None), None)
+
+    def _fetch(self, handle: Handle, told: Waiting) -> bytes:
+        """The result that waits in the container.
+
+        :raises OSError: it did not come whole
+        """
+        file = f"{FOLDER}/result.json"
+        if told.size > LONGEST_RESULT:  # Too long, however much more comes.
+            return self.api.run(handle["id"], STAGE, ["head", "-c", str(LONGEST_RESULT + 1), file])
+        for _ in range(3):
+            found = self.api.run(handle["id"], STAGE, ["cat", file])
+            if len(found) == told.size and told.sha256 in ("-", hashlib.sha256(found).hexdigest()):
+                return found
+        raise OSError(f"the result came with {len(found)} of {told.size} bytes, or damaged")
+
+    def _keep(self, pod: Mapping[str, Any]) -> bool:
+        policy = self.settings.auto_remove
+        if policy == "on-success":
+            state = container_status(pod).get("state") or {}
+            code = (state.get("terminated") or {}).get("exitCode")
+            return bool(self._waiting.exit_code if self._waiting is not None else code)
+        return policy == "never"
+
+    def _retire(self, handle: Handle, pod: Mapping[str, Any]) -> None:
+        """Leave a pod where it is, ended, and where nobody looks for work."""
+        done = {"metadata": {"labels": {DONE: "true"}}}
+        self.api.patch("pod", handle["id"], done)
+        if cast("PodHandle", handle).get("kind") == "job":
+            self.api.patch("job", handle["name"], done)
+        if not is_over(pod):
+            self.api.run(handle["id"], STAGE, ["/bin/sh", "-c", f": >{FOLDER}/taken"])
+        if not _is_idle(pod, STAGE):
+            self.api.patch("pod", handle["id"], {"spec": {"activeDeadlineSeconds": 1}})
+
+    def _remove(self, handle: Handle, *, grace: float) -> None:
+        if cast("PodHandle", handle).get("kind") == "job":
+            # First the job: it would make another pod.
+            self.api.delete("job", handle["name"])
+        self.api.delete("pod", handle["id"], grace=grace)
+
+    def _await_removal(self, name: str) -> None:
+        """Wait until a pod that is being removed works no more."""
+        until = time.monotonic() + self.grace + _REMOVAL
+        while time.monotonic() < until:
+            pod = self.api.get("pod", name)
+            if pod is None or is_over(pod):
+                return
+            time.sleep(0.2)
+
+
+def _handle(pod: str, name: str, kind: str, secrets: int) -> PodHandle:
+    return {"id": pod, "name": name, "kind": kind, "secrets": str(secrets)}
+
+
+def _is_idle(pod: Mapping[str, Any], *but: str) -> bool:
+    """Whether no container of a pod runs any more.
+
+    :param but: names of containers that may
+    """
+    found = (pod.get("status") or {}).get("containerStatuses") or ()
+    return not any("running" in (one.get("state") or {}) and one.get("name") not in but for one in found)
