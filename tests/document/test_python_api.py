@@ -19,6 +19,7 @@ from airflow_stagecoach.document import (
     DocumentError,
     EmptyStage,
     ForEachStage,
+    ImageStage,
     Job,
     Limits,
     LogFile,
@@ -83,6 +84,14 @@ def stages() -> list[Any]:
             outputs={"y": "${{ outputs.x }}"},
         ),
         OperatorStage(name="Op", operator="a.b.C", with_={"x": 1}, retry=3),
+        ImageStage(
+            name="Image",
+            image="tool:1",
+            entrypoint="sh -c",
+            command=["echo", 5],
+            working_directory="/app",
+            resources={"memory": "1Gi"},
+        ),
         TriggerStage(name="Trigger", trigger="other", params={"a": 1}),
         ParallelStage(name="Parallel", parallel={"a": inner}, max_workers=3),
         ForEachStage(name="Each", foreach=range(3), stages=inner, concurrent=2, use_index_as_key=True),
@@ -107,6 +116,7 @@ jobs:
       - {name: Virtual, run: x = 1, deps: a, version: '3.12', retry: {max: 2, delay: 5}}
       - {name: Call, uses: a/b@c, with: {x: 1}, if: params.x == 1, outputs: {y: '${{ outputs.x }}'}}
       - {name: Op, operator: a.b.C, with: {x: 1}, retry: 3}
+      - {name: Image, image: 'tool:1', entrypoint: [sh, -c], command: echo 5, working-directory: /app, resources: {memory: 1Gi}}
       - {name: Trigger, trigger: other, params: {a: 1}}
       - {name: Parallel, parallel: {a: [{name: Inner, echo: x}]}, max_workers: 3}
       - {name: Each, foreach: [0, 1, 2], stages: [{name: Inner, echo: x}], concurrent: 2, use_index_as_key: true}

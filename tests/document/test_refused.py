@@ -242,7 +242,7 @@ def test_jobs(problems: Find, jobs: str, code: str, message: str) -> None:
 
 
 KINDS = (
-    "a stage has one of the keys echo, sleep, bash, run, uses, operator, trigger, parallel, foreach, until, case, "
+    "a stage has one of the keys echo, sleep, bash, run, uses, operator, image, trigger, parallel, foreach, until, case, "
     "raise, approval"
 )
 NO_HINT = ""
@@ -293,12 +293,14 @@ STAGE = [
     ("{uses: actions/checkout@v4}", "bad-uses", "GitHub actions such as 'actions/checkout@v4' cannot run here", "call a Python function of yours, path/func@tag, or run a command with `bash:`"),
     ("{operator: BashOperator}", "bad-operator", "expected the dotted path of an operator class, found 'BashOperator'", "for instance airflow.providers.standard.operators.bash.BashOperator"),
     ("{operator: a.B, with: {task_id: x}}", "bad-value", "'task_id' is set by the workflow", "remove 'task_id'"),
-    ("{image: python}", "not-available", "image stages are not available in this version", "for a container write runs-on: {type: docker, with: {image: ...}} at the job, and bash"),
+    ("{image: Python}", "bad-image", "expected the name of an image such as python:3.12-slim, found 'Python'", "names of images have small letters: python"),
+    ("{image: x, bash: y}", "stage-kind", "this stage has 'image' and 'bash', but a stage is of one kind", "write runs-on: {type: docker, with: {image: ...}} at the job, or image and command"),
     ("{trigger: w}", "triggers-itself", "workflow 'w' triggers itself, without end", "trigger another workflow"),
     ("{parallel: {}}", "empty-value", "expected at least one branch", None),
     ("{parallel: [a]}", "wrong-type", "expected a map of branches, found a list", "write parallel: {branch: [stages]}"),
     ("{parallel: {a: [{bash: x}]}, max-workers: 0}", "out-of-range", "expected a whole number from 1 to 1000, found 0", "write 1 for one after the other"),
     ("{parallel: {a: [{operator: a.B}]}}", "not-nested", "operator stages cannot stand inside another stage", "make it a stage of the job"),
+    ("{parallel: {a: [{image: x}]}}", "not-nested", "image stages cannot stand inside another stage", "make it a stage of the job"),
     ("{parallel: {a: [{approval: ok}]}}", "not-nested", "approval stages cannot stand inside another stage", "make it a stage of the job"),
     ("{parallel: {a: [{id: x, bash: x}, {id: x, bash: x}]}}", "duplicate-id", "two stages have the id 'x', the other is stage 1 of this list", "give one of them another id"),
     ("{foreach: '1, 2, 3', stages: [{bash: x}]}", "bad-foreach", "expected a list or an expression, found '1, 2, 3'", "write a list: [1, 2, 3]"),

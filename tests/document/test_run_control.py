@@ -197,7 +197,7 @@ PLACES = [
     ("{concurrency: x, stages: [{bash: x}]}", "unknown-key", "unknown key 'concurrency' in a job", "`concurrency` belongs to the workflow; for legs write strategy: {max-parallel: ...}"),
     ("stages: [{bash: x, concurrency: x}]", "unknown-key", "unknown key 'concurrency' in a bash stage", "`concurrency` belongs to the workflow"),
     ("stages: [{bash: x}, {id: t, bash: x, teardown: true}]\n    outputs: {o: '${{ stages.t.outputs.x }}'}", "bad-expression", "stage 't' is not available here: it is a teardown, which nobody waits for", None),
-    ("stages: [{echo: x, resources: {cpu: 1}}]", "bad-combination", "an empty stage cannot be given resources", "they are of bash, Python, call and nested stages; remove `resources`"),
+    ("stages: [{echo: x, resources: {cpu: 1}}]", "bad-combination", "an empty stage cannot be given resources", "they are of bash, Python, call, image and nested stages; remove `resources`"),
     ("stages: [{operator: a.B, resources: {cpu: 1}}]", "bad-combination", "an operator stage cannot be given resources", "give them to the operator, in its `with`"),
     ("stages: [{trigger: a, resources: {cpu: 1}}]", "bad-combination", "a trigger stage cannot be given resources", "write them in the workflow that it triggers"),
     ("stages: [{approval: a, resources: {cpu: 1}}]", "bad-combination", "an approval stage cannot be given resources", None),

@@ -54,6 +54,25 @@ docker-e2e:
           id: wait
           retry: {max: 1, delay: 1s}
           bash: 'echo one; touch /go/again.up; until [ -e /go/again ]; do sleep 0.2; done; echo two'
+    container:
+      runs-on: DOCKER
+      stages:
+        - {name: Write, id: write, bash: 'echo "from bash" > in'}
+        - name: Wait
+          id: wait
+          image: BUSYBOX
+          entrypoint: sh -c
+          command: ['echo one; touch /go/container.up; until [ -e /go/container ]; do sleep 0.2; done; cat in >out; echo two >&2; echo "r=7" >>$STAGE_OUTPUT']
+        - {name: Read, id: read, bash: 'cat out'}
+    secret:
+      runs-on: DOCKER
+      stages:
+        - name: Wait
+          id: wait
+          image: BUSYBOX
+          entrypoint: sh -c
+          command: ['echo "one $TOKEN"; until [ -e /go/container ]; do sleep 0.2; done; echo "two $TOKEN"; exit 3']
+          env: {TOKEN: "${{ secrets.docker_e2e }}"}
     lost:
       runs-on: DOCKER
       stages: [{name: Wait, id: wait, bash: 'touch /go/lost.up; sleep 600'}]
@@ -98,6 +117,9 @@ docker-e2e:
             exit 1
 """
 
+#: Appears nowhere but in a variable of Airflow.
+SECRET = "variable-71c0d52e9a"
+
 RUNS_ON = (
     '{type: docker, with: {image: IMAGE, host: "HOST", pull: never, network: none, volumes: ["GO:/go"]}}'
 )
@@ -123,10 +145,13 @@ def go(engine: DockerEngine) -> Path:
 def run(installation: Installation, engine: DockerEngine, go: Path) -> Run:
     text = (
         DOCUMENT.replace("DOCKER", RUNS_ON)
+        .replace("BUSYBOX", images.BUSYBOX)
         .replace("IMAGE", images.PYTHON)
         .replace("HOST", engine.url)
         .replace("GO", str(go))
     )
+    variable = {"key": "docker_e2e", "value": SECRET}
+    installation.client.http.post("/variables", json=variable).raise_for_status()
     installation.client.drop("docker-e2e.yaml", text)
     installation.client.wait_for_dag("docker-e2e")
     return installation.client.trigger("docker-e2e")
@@ -218,6 +243,33 @@ def test_deferred(run: Run, installation: Installation, engine: DockerEngine, go
     record = client.xcom(run, "long.wait", "record")
     assert re.fullmatch(r"[0-9a-f]{12}", record["external_id"])
     assert starts(engine)["long-wait"] == 1
+
+
+def test_image_stages(run: Run, installation: Installation, engine: DockerEngine, go: Path) -> None:
+    """One waits without a worker, as any stage does. One with a secret does not: only its worker can hide that."""
+    client = installation.client
+    wait((go / "container.up").exists, "the container does not start", 120)
+    client.wait_for_task(run, "container.wait", {"deferred"})
+    (go / "container").touch()
+    client.wait_for_task(run, "container.wait", {"success"})
+    assert client.xcom(run, "container.wait") == {"return_code": 0, "stdout": "one", "stderr": "two", "r": "7"}
+    lines = client.log(run, "container.wait").splitlines()
+    assert [line for line in lines if line in ("one", "two")] == ["one", "two"]
+    assert starts(engine)["container-wait"] == 1
+    assert client.xcom(run, "container.wait", "record")["backend"] == "docker"
+    client.wait_for_task(run, "container.read", {"success"})
+    assert client.xcom(run, "container.read")["stdout"] == "from bash"
+
+    client.wait_for_task(run, "secret.wait", {"failed"})
+    text = client.log(run, "secret.wait")
+    assert {"one ***", "two ***"} <= set(text.splitlines())
+    assert SECRET not in text
+    assert error_of(installation, run, "secret.wait")["exit_code"] == 3
+    assert not installation.query(
+        "select 1 from task_instance_history where dag_id = %s and task_id = 'secret.wait'", run.dag_id
+    )
+    assert "DEFERRED" in client.log(run, "container.wait")
+    assert "DEFERRED" not in text
 
 
 def test_marked_as_failed_while_deferred(

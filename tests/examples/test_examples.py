@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "dags_examples"
 FILES = sorted(EXAMPLES.glob("*.yaml"))
 
 #: Examples that need a place which is not on every machine; the tests of that place run them.
-ELSEWHERE = {"20_services"}  # tests/backends/test_services.py
+ELSEWHERE = {"19_image", "20_services"}  # tests/backends/test_image_stage.py and test_services.py
 
 
 def load(file: Path) -> document.Loaded:

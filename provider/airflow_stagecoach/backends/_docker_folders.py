@@ -30,8 +30,8 @@ def put_folder(client: APIClient, container: str, folder: str, there: str) -> No
         with tarfile.open(fileobj=spool, mode="w") as archive:
             archive.add(folder, ".", filter=_for_anybody)
         spool.seek(0)
-        # As a stream, which the SDK's types do not know: it may be larger than memory.
-        client.put_archive(container, there, spool)  # type: ignore[arg-type]
+        # As a stream: it may be larger than memory.
+        client.put_archive(container, there, spool)
 
 
 def fetch_folder(client: APIClient, container: str, there: str, folder: str) -> None:

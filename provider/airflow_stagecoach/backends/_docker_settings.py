@@ -27,7 +27,9 @@ class DockerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", alias_generator=_kebab, populate_by_name=True)
 
-    image: str = Field(min_length=1, description="with Python 3.8 or newer")
+    image: str | None = Field(
+        None, min_length=1, description="with Python 3.8 or newer; needed by all but `image:` stages"
+    )
     host: str | None = Field(None, description="of the daemon; DOCKER_HOST or the local socket if absent")
     tls: Tls | None = Field(None, description="certificates, for a daemon on another machine")
     conn: str | None = Field(None, description="Airflow connection of the registry that the image is in")

@@ -88,7 +88,8 @@ def pack_image_stage(unit: Unit, *, ship: Iterable[str] = ()) -> bytes:
         for name in _FOLDERS:
             info = tarfile.TarInfo(name)
             info.type = tarfile.DIRTYPE
-            info.mode = 0o1777
+            # Whoever the program runs as may also remove what others have put there.
+            info.mode = 0o777
             archive.addfile(info)
         for name, path in sorted(_files(unit, list(ship)).items()):
             info = tarfile.TarInfo(f"document/{name}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         render_diagnostics,
     )
     from airflow_stagecoach.document.group import Concurrency
+    from airflow_stagecoach.document.image_stage import ImageStage
     from airflow_stagecoach.document.jobs import Job, Rule
     from airflow_stagecoach.document.loader import Loaded, load
     from airflow_stagecoach.document.logs import LogFile, Logging
@@ -67,6 +68,7 @@ _HOME = {
         "render_diagnostics",
     ),
     "group": ("Concurrency",),
+    "image_stage": ("ImageStage",),
     "jobs": (
         "Job",
         "Rule",
@@ -154,6 +156,7 @@ __all__ = [
     "EmptyStage",
     "ForEachStage",
     "Health",
+    "ImageStage",
     "Job",
     "Limits",
     "Loaded",

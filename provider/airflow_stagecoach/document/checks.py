@@ -14,6 +14,8 @@ from airflow_stagecoach.document.fields import (
     check_id,
     has_expression,
 )
+from airflow_stagecoach.document.image_checks import check_images
+from airflow_stagecoach.document.image_stage import ImageStage
 from airflow_stagecoach.document.matrix_checks import check_matrix
 from airflow_stagecoach.document.naming import stage_ids
 from airflow_stagecoach.document.nested_stages import CaseStage, ForEachStage, ParallelStage, UntilStage
@@ -73,6 +75,7 @@ def check_workflow(
     check = _Check(workflow, prefix, max_legs, damaged)
     check.run()
     check_services(workflow, damaged, backends, check.add)
+    check_images(workflow, damaged, backends, check.add)
     if policies is not None:
         check_policies(workflow, policies, check.add)
     return check.problems
@@ -266,6 +269,7 @@ class _Check:
             CaseStage: {"case": "the case, which is an output"},
             TriggerStage: {"trigger": "the id of a DAG", "params": "the params of a run"},
             ApprovalStage: {"approval": "what the UI shows"},
+            ImageStage: {"image": "the name of an image"},
         }
         places = shown.get(type(stage), {})
         for key, value in stage.spec_fields().items():
@@ -273,6 +277,8 @@ class _Check:
             place = (*path, written)
             if key in nested:
                 continue
+            if isinstance(stage, ImageStage):
+                value = getattr(stage, key)  # As written: positions are told in that.
             if isinstance(stage, UntilStage) and key == "until":
                 ended = joined(
                     scope.contexts.get("stages"),

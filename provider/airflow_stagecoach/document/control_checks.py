@@ -80,7 +80,7 @@ class _Jobs:
                 self._one_task(job, path, job.one_task)
             if job.resources is not None and not any(stage.kind in WITH_RESOURCES for stage in job.stages):
                 message = "no stage of this job can be given resources"
-                hint = "they are of bash, Python, call and nested stages; remove `resources`"
+                hint = "they are of bash, Python, call, image and nested stages; remove `resources`"
                 self.add("bad-combination", message, (*path, "resources"), hint, on_key=True)
             for index, stage in enumerate(job.stages):
                 own = (*path, "stages", index)
@@ -150,7 +150,7 @@ class _Jobs:
         if stage.kind not in WITH_RESOURCES:
             if stage.resources is not None:
                 message = f"{article(stage.noun)} cannot be given resources"
-                hint = "they are of bash, Python, call and nested stages; remove `resources`"
+                hint = "they are of bash, Python, call, image and nested stages; remove `resources`"
                 if stage.kind == "operator":
                     hint = "give them to the operator, in its `with`"
                 if stage.kind == "trigger":
@@ -166,7 +166,8 @@ class _Jobs:
             )
             context = above_the_limit(key, request, limit).context
             self.add(context["code"], context["message"], place, context["hint"])
-        if plan and (job.runs_on is None or job.runs_on.type in _ON_THE_WORKER):
+        on_worker = job.runs_on is None or job.runs_on.type in _ON_THE_WORKER
+        if plan and on_worker and stage.kind != "image":
             self._on_the_worker(plan, stage, job, path)
 
     def _on_the_worker(self, plan: ResourcesPlan, stage: Stage, job: Job, path: Path) -> None:

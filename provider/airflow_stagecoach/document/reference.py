@@ -229,8 +229,8 @@ def _matches() -> str:
 """
 
 
-_RESOURCES = """Only stages that run something of yours have resources: bash, Python, call and nested ones. A
-request above its limit is an error, also where the two stand at different levels. `gpu` on a backend
+_RESOURCES = """Only stages that run something of yours have resources: bash, Python, call, image and nested
+ones. A request above its limit is an error, also where the two stand at different levels. `gpu` on a backend
 that has none is an error unless `enforce: best-effort` says so.
 """
 
@@ -246,7 +246,7 @@ like are known to the notifications of jobs and stages, not to those of the work
 _STAGES = f"""A stage is of one kind, told by the key that only this kind has. Without an `id` it has
 its name as an id (`Load table` is `load-table`), else `stage-1` and so on; two equal ids in a list are
 an error. Inside another stage (parallel, foreach, until, case) stand all kinds but
-{" and ".join(NOT_NESTED)}.
+{", ".join(NOT_NESTED[:-1])} and {NOT_NESTED[-1]}.
 """
 
 

@@ -44,6 +44,7 @@ KIND_KEYS = (
     "run",
     "uses",
     "operator",
+    "image",
     "trigger",
     "parallel",
     "foreach",
@@ -159,7 +160,7 @@ class Stage(Model):
     priority: Priority | None = Field(None, description="a higher number starts first, 1 if absent")
     logging: LoggingField | None = Field(None, description="how its log is written")
     resources: ResourcesField | None = Field(
-        None, description="what it is given and may use; of bash, Python, call and nested stages"
+        None, description="what it is given and may use; of bash, Python, call, image and nested stages"
     )
     notify: StageNotifyField | None = Field(None, description="who is told about its end")
 

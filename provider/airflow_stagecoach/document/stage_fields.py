@@ -73,6 +73,9 @@ def uses_value(value: Any) -> str:
     if re.fullmatch(r"actions/[\w.-]+@(v\d[\w.]*|main|master|[0-9a-f]{40})", text):
         hint = "call a Python function of yours, path/func@tag, or run a command with `bash:`"
         raise fault("bad-uses", f"GitHub actions such as '{text}' cannot run here", hint)
+    if text.startswith("docker://"):
+        hint = f"write image: {text.removeprefix('docker://')}, and entrypoint and command beside it"
+        raise fault("bad-uses", "expected path/func@tag, found the name of an image", hint)
     if not _USES.fullmatch(_EXPRESSION.sub("x", text)):
         hint = "for instance `uses: tasks/load-table@latest` for a function with @tag('latest') in tasks.py"
         raise fault("bad-uses", f"expected path/func@tag, found {found(text)}", hint)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.document.diagnostics import found
+from airflow_stagecoach.document.image_stage import ImageStage
 from airflow_stagecoach.document.model import (
-    Faults,
     fault,
     kebab,
 )
@@ -35,6 +35,7 @@ KINDS: dict[str, type[Stage]] = {
     "run": PyStage,
     "uses": CallStage,
     "operator": OperatorStage,
+    "image": ImageStage,
     "trigger": TriggerStage,
     "parallel": ParallelStage,
     "foreach": ForEachStage,
@@ -52,6 +53,7 @@ STAGE_MODELS: tuple[type[Stage], ...] = (
     VirtualPyStage,
     CallStage,
     OperatorStage,
+    ImageStage,
     TriggerStage,
     ParallelStage,
     ForEachStage,
@@ -62,10 +64,10 @@ STAGE_MODELS: tuple[type[Stage], ...] = (
 )
 
 #: Kinds that the engine cannot run inside a nested stage.
-NOT_NESTED = ("operator", "approval")
+NOT_NESTED = ("operator", "image", "approval")
 
 #: Kinds that run something of the author's, which `resources` can be given to.
-WITH_RESOURCES = ("bash", "python", "virtual_python", "call", "parallel", "foreach", "until", "case")
+WITH_RESOURCES = ("bash", "python", "virtual_python", "call", "image", "parallel", "foreach", "until", "case")
 
 
 def stage_value(value: Any, info: ValidationInfo) -> Stage:
@@ -78,21 +80,16 @@ def stage_value(value: Any, info: ValidationInfo) -> Stage:
     marks: dict[str, str] = {}
     for key in value:
         norm = kebab(str(key))
-        if norm in KINDS or norm == "image":
+        if norm in KINDS:
             marks[norm] = str(key)
     kinds = {("empty" if mark in ("echo", "sleep") else mark) for mark in marks}
     if len(kinds) > 1:
         keys = " and ".join(f"'{key}'" for key in marks.values())
         message = f"this stage has {keys}, but a stage is of one kind"
-        raise fault("stage-kind", message, "make two stages of it, or remove one of the keys")
-    if "image" in kinds:
-        faults = Faults()
-        hint = "for a container write runs-on: {type: docker, with: {image: ...}} at the job, and bash"
-        faults.add(
-            fault("not-available", "image stages are not available in this version", hint, on_key=True),
-            "image",
-        )
-        faults.raise_any()
+        hint = "make two stages of it, or remove one of the keys"
+        if "image" in kinds:
+            hint = "write runs-on: {type: docker, with: {image: ...}} at the job, or image and command"
+        raise fault("stage-kind", message, hint)
     model = KINDS[next(iter(marks))] if marks else EmptyStage
     if model is PyStage and any(str(key) in ("deps", "version") for key in value):
         model = VirtualPyStage

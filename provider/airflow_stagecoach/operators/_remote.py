@@ -11,6 +11,7 @@ from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.work import StillRunning
 from airflow_stagecoach.exceptions import StageConfigError
 from airflow_stagecoach.operators import _local
+from airflow_stagecoach.operators._image_stage import is_worker, needs_worker
 from airflow_stagecoach.operators._run import is_one_task
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def run(backend: Backend, unit: Unit, hooks: Hooks, ti: Any) -> Result:
     if not isinstance(backend, RemoteBackend):
         return backend.run(unit, hooks)
     # Without a triggerer the wait is for this process alone.
-    wait = None if _local.session is not None else BEFORE_DEFERRING
+    wait = None if _local.session is not None or needs_worker(unit) else BEFORE_DEFERRING
     whole = _complete(unit, ti)
     if "resources" in whole and backend.type == EMULATED:
         hooks.log("The place is emulated: `resources` are neither given nor limited", "warning")
@@ -150,8 +151,8 @@ def _complete(unit: Unit, ti: Any) -> Unit:
 
 
 def _shares(job: JobPlan) -> bool:
-    """Whether a leg of the job consists of several tasks."""
-    return not is_one_task(job) and len(job["stages"]) > 1
+    """Whether a leg of the job consists of several tasks, at a place that is not the worker."""
+    return not is_one_task(job) and len(job["stages"]) > 1 and not is_worker(job["runs_on"])
 
 
 def clean_leg(backend: Backend | None, ti: Any, job: JobPlan | None) -> None:

@@ -15,6 +15,7 @@ from airflow_stagecoach.exceptions import StageFailed
 from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators._attempt import CONDITION, place_of
 from airflow_stagecoach.operators._base import StageBaseOperator
+from airflow_stagecoach.operators._image_stage import copies_files
 from airflow_stagecoach.operators._log import LEVELS, StageLog, default_folder, logger_of
 from airflow_stagecoach.operators._run import NESTED, OMITTED, is_one_task
 from airflow_stagecoach.operators._secrets import Hider
@@ -114,7 +115,7 @@ class StageOperator(StageBaseOperator):
         if context["ti"].try_number <= context["ti"].max_tries:
             # Another try may follow, which the engine cannot know: a failure is tolerated when none does.
             spec.pop("continue_on_error", None)
-        return {
+        unit: Unit = {
             "stages": [spec],
             "env": [self._own_env(), *(self._render_jinja(layer, context) for layer in self.env)],
             "contexts": self._collect(context),
@@ -124,6 +125,9 @@ class StageOperator(StageBaseOperator):
             "workdir": workdir(context["ti"], self.job),
             "modules": self._modules(),
         }
+        if copies_files(spec, self.job):
+            unit["files"] = workdir(context["ti"], self.job)
+        return unit
 
     def _modules(self) -> Modules:
         """Where ``uses:`` looks for functions: beside the document, the dags folder, configured packages."""
