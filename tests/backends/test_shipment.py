@@ -11,6 +11,7 @@ import pytest
 
 from airflow_stagecoach.backends import shipment
 from airflow_stagecoach.backends.shipment import ShipmentError, modules_of, pack_unit, unpack_unit
+from airflow_stagecoach.engine import pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +93,13 @@ def test_modules_of_nested_stages() -> None:
         },
     ]
     assert modules_of(stages) == ["a", "b/c", "d", "e"]
+
+
+def test_what_python_has_compiled_travels_where_it_is_wanted(folder: Path) -> None:
+    kept = pack.compiled()
+    assert kept is not None
+    with tarfile.open(fileobj=io.BytesIO(pack_unit(unit(folder), compiled=True))) as archive:
+        file = archive.extractfile(kept[0])
+        assert file is not None
+        assert file.read() == kept[1]
+    assert kept[0] not in names(pack_unit(unit(folder)))

@@ -58,6 +58,37 @@ def test_it_is_small_and_always_the_same() -> None:
     ]
 
 
+def test_what_python_has_compiled_lies_beside_it(app: str, tmp_path: Path) -> None:
+    found = pack.compiled()
+    assert found == pack.compiled(), "the same every time"
+    assert found is not None
+    name, data = found
+    with zipfile.ZipFile(io.BytesIO(data)) as beside, zipfile.ZipFile(app) as packed:
+        assert {f"{name}c" for name in packed.namelist()} - {"__main__.pyc"} == set(beside.namelist())
+    shutil.copy(app, tmp_path / pack.APP)
+    (tmp_path / name).write_bytes(data)
+    # What a Python of another version has compiled.
+    (tmp_path / "stagecoach.00000000.zip").write_bytes(b"nothing that any Python reads")
+    code = (
+        "from airflow_stagecoach.engine import pack, runner\nfile = runner.__file__\napp = len(pack.build())"
+    )
+    unit = {"stages": [python(code, id="a")], "workdir": str(tmp_path / "work")}
+    (tmp_path / "unit.json").write_text(dump(unit))
+    command = [sys.executable, str(tmp_path / pack.APP), "unit.json", "result.json"]
+    for compiled in (True, False):
+        subprocess.run(command, check=True, cwd=tmp_path, timeout=60)
+        outputs = json.loads((tmp_path / "result.json").read_text())["stages"]["a"]["outputs"]
+        assert outputs["file"].startswith(str(tmp_path / (name if compiled else pack.APP)))
+        assert outputs["app"] == os.path.getsize(app), "what travels on is the zip app"
+        (tmp_path / name).unlink(missing_ok=True)
+
+
+def test_nothing_is_compiled_for_it_where_python_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "pycache_prefix", "/nowhere")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert pack.compiled() is None
+
+
 UNIT: dict[str, Any] = {
     "stages": named(
         [

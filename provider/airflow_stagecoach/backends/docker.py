@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import tarfile
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -163,7 +164,8 @@ class DockerBackend(RemoteBackend):
         """What is put into the container before it starts; see :func:`~.shipment.pack_unit`."""
         if is_image(work.unit):
             return pack_image_stage(work.unit, ship=self.settings.ship)
-        return pack_unit(work.unit, workdir=self.settings.working_dir, ship=self.settings.ship)
+        settings = self.settings
+        return pack_unit(work.unit, workdir=settings.working_dir, ship=settings.ship, compiled=True)
 
     def find(self, work: Work) -> Handle | None:
         filters = {"label": f"stagecoach.key={work.key}"}
@@ -199,6 +201,15 @@ class DockerBackend(RemoteBackend):
                 return Status("ended", state["ExitCode"], "OOMKilled", "the container ran out of memory")
             return Status("ended", state["ExitCode"], message=state.get("Error") or None)
         return Status("running")
+
+    def pause(self, handle: Handle, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        client: Any = self.client  # Its stubs want whole seconds.
+        try:
+            # The daemon answers when the container ends.
+            client.wait(handle["id"], timeout=seconds)
+        except Exception:  # Mostly that it has not. What else is wrong the next look tells.
+            super().pause(handle, until - time.monotonic())
 
     def logs(self, handle: Handle, position: Any) -> Lines:
         from docker.errors import NotFound

@@ -174,6 +174,10 @@ class RemoteBackend(Backend):
     def poll(self, handle: Handle) -> Status:
         """Look at the work, once. What it raises counts as a place that does not answer."""
 
+    def pause(self, handle: Handle, seconds: float) -> None:
+        """Wait until the next look; less than that where the place tells at once that the work has ended."""
+        self._stopped.wait(seconds)
+
     @abstractmethod
     def logs(self, handle: Handle, position: Any) -> Lines:
         """The whole lines of output since a position; ``None`` is the beginning."""
@@ -371,7 +375,7 @@ class RemoteBackend(Backend):
                     return result
             if until is not None and time.monotonic() >= until:
                 raise StillRunning(handle, position)
-            self._stopped.wait(pause)
+            self.pause(handle, pause)
             pause = min(pause * 1.5, self.interval)
 
     def sweep(self, is_needed: Callable[[Leftover], bool]) -> list[Leftover]:
