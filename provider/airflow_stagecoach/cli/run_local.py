@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager, redirect_stdout
@@ -15,7 +18,7 @@ from airflow_stagecoach.cli.run_home import private_home
 from airflow_stagecoach.operators._local import DEEPEST, TOO_DEEP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from airflow_stagecoach.document.plan import WorkflowPlan
@@ -56,6 +59,7 @@ def run_plan(
                 return {**found, "record": _record(plan, str(session.run_id), str(file))}
         finally:
             _local.session = None
+            session.clean()
 
 
 def _record(plan: WorkflowPlan, run_id: str, file: str) -> dict[str, Any]:
@@ -101,6 +105,8 @@ class Session:
         self.run_id: str | None = None  # of the workflow that ended last
         self._locks = [threading.Lock() for _ in range(DEEPEST + 1)]
         self._stderr = sys.stderr
+        self._kept: set[str] = set()
+        self._left: dict[str, Callable[[], object] | None] = {}
 
     # -- what operators ask for -------------------------------------------------------------
 
@@ -152,6 +158,32 @@ class Session:
         """Show a line of a stage's output."""
         mark = "!" if level in ("warning", "error") else "|"
         print(f"{'  ' * self._depth}  {mark} {text}", file=self._stderr)
+
+    def keeps(self, folder: str) -> None:
+        """Note a scratch folder; see :meth:`clean`."""
+        self._kept.add(folder)
+
+    def leaves(self, name: str, remove: Callable[[], object] | None) -> None:
+        """Note what the stages of a leg share; see :meth:`clean`."""
+        self._left[name] = remove
+
+    def clean(self) -> None:
+        """Remove what stages shared, also where one failed: nobody comes back to a trial. Tell what stays.
+
+        Scratch folders of this machine lie in the private home, which goes with the rest of them.
+        """
+        for folder in sorted(filter(os.path.isdir, self._kept)):
+            place = os.path.join(tempfile.mkdtemp(prefix="stagecoach-kept-"), os.path.basename(folder))
+            shutil.move(folder, place)
+            self.write(f"cleanup: never, so this stays: folder {place}")
+        for name, remove in self._left.items():
+            if remove is None:
+                self.write(f"cleanup: never, so this stays: {name}")
+                continue
+            try:
+                remove()
+            except Exception as error:
+                self.write(f"{name} could not be removed: {error}", "warning")
 
     @contextmanager
     def stage(self, job_id: str, leg: str, name: str) -> Iterator[None]:

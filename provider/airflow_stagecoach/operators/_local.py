@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
 
@@ -41,6 +42,16 @@ class LocalSession(Protocol):
 
     def write(self, text: str, level: str) -> None:
         """Show a line of a stage's output."""
+
+    def keeps(self, folder: str) -> None:
+        """Note the scratch folder of a leg on this machine that the document wants to stay."""
+
+    def leaves(self, name: str, remove: Callable[[], object] | None) -> None:
+        """Note what the stages of a leg share, which does not outlive the run.
+
+        :param name: for people
+        :param remove: may be called for what is gone already; ``None`` where the document wants it to stay
+        """
 
 
 #: The command line that runs the tasks of this process, ``None`` in Airflow.

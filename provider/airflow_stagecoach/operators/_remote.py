@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -87,6 +88,9 @@ def run(backend: Backend, unit: Unit, hooks: Hooks, ti: Any) -> Result:
     # Without a triggerer the wait is for this process alone.
     wait = None if _local.session is not None or needs_worker(unit) else BEFORE_DEFERRING
     whole = _complete(unit, ti)
+    if _local.session is not None and (leg := whole.get("leg")) is not None:
+        clean = None if leg["keep"] else partial(backend.clean_leg, leg["key"])
+        _local.session.leaves(backend.leg_name(leg["key"]), clean)
     if "resources" in whole and backend.type == EMULATED:
         hooks.log("The place is emulated: `resources` are neither given nor limited", "warning")
     try:

@@ -6,6 +6,7 @@ import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_stagecoach import expressions
@@ -17,6 +18,7 @@ from airflow_stagecoach.operators._attempt import CONDITION, place_of
 from airflow_stagecoach.operators._base import StageBaseOperator
 from airflow_stagecoach.operators._image_stage import copies_files
 from airflow_stagecoach.operators._log import LEVELS, StageLog, default_folder, logger_of
+from airflow_stagecoach.operators._queue import ignores_queues
 from airflow_stagecoach.operators._run import NESTED, OMITTED, is_one_task
 from airflow_stagecoach.operators._secrets import Hider
 from airflow_stagecoach.operators._workdir import removes, runs_after_failure, workdir
@@ -60,10 +62,24 @@ class StageOperator(StageBaseOperator):
         with self.attempt.phase("execute"), closing(self._log_of(context, hider)) as log:
             hooks = make_hooks(context, hider, log.line)
             if runs_on["type"] == "local":
+                self._tell_of_queue(hooks)
+                self._tell_session(unit["workdir"])
                 result: Result = hider.value(backend.run(unit, hooks))
             else:
                 result = hider.value(self._run_remotely(context, unit, hooks, runs_on))
         return result
+
+    def _tell_of_queue(self, hooks: Hooks) -> None:
+        """Say so when the job names a queue that no executor here looks at."""
+        queue = (self.job["runs_on"].get("with_") or {}).get("queue") if self.job is not None else None
+        if queue is not None and ignores_queues(executors := conf.get("core", "executor", fallback="")):
+            hooks.log(f"queue {queue!r} is not looked at by {executors}: the stage runs here", "warning")
+
+    def _tell_session(self, folder: str | None) -> None:
+        """Leave the scratch folder to `stagecoach run`, if that runs this and the folder shall stay."""
+        stays = self.job is not None and self.job.get("cleanup") == "never"
+        if _local.session is not None and stays and folder is not None:
+            _local.session.keeps(folder)
 
     def _make_backend(self, context: Context, runs_on: RunsOnPlan, unit: Unit) -> Backend:
         """The backend with its settings evaluated; its ``env`` stands between the job's and the stage's."""
@@ -131,8 +147,6 @@ class StageOperator(StageBaseOperator):
 
     def _modules(self) -> Modules:
         """Where ``uses:`` looks for functions: beside the document, the dags folder, configured packages."""
-        from airflow.sdk.configuration import conf
-
         dags_folder = conf.get("core", "dags_folder", fallback="")
         packages = conf.get("stagecoach", "packages", fallback="")
         return {
