@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         PyStage,
         RaiseStage,
         Rule,
+        RunsOn,
         Strategy,
         TriggerStage,
         UntilStage,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     )
     from airflow_stagecoach.engine.tag import tag
     from airflow_stagecoach.expressions import register_filter
-    from airflow_stagecoach.factory import build_dag
     from airflow_stagecoach.importer import load_workflows
+    from airflow_stagecoach.importer.python import build_dag
     from airflow_stagecoach.operators.stage import StageOperator
     from airflow_stagecoach.operators.trigger import TriggerStageOperator
     from airflow_stagecoach.operators.wrapped import ApprovalStageOperator, OperatorStageOperator
@@ -68,6 +69,7 @@ _HOMES = {
         "PyStage",
         "RaiseStage",
         "Rule",
+        "RunsOn",
         "Strategy",
         "TriggerStage",
         "UntilStage",
@@ -76,8 +78,8 @@ _HOMES = {
     ),
     "airflow_stagecoach.engine.tag": ("tag",),
     "airflow_stagecoach.expressions": ("register_filter",),
-    "airflow_stagecoach.factory": ("build_dag",),
     "airflow_stagecoach.importer": ("load_workflows",),
+    "airflow_stagecoach.importer.python": ("build_dag",),
     "airflow_stagecoach.operators.stage": ("StageOperator",),
     "airflow_stagecoach.operators.trigger": ("TriggerStageOperator",),
     "airflow_stagecoach.operators.wrapped": ("ApprovalStageOperator", "OperatorStageOperator"),
@@ -103,6 +105,7 @@ __all__ = [
     "PyStage",
     "RaiseStage",
     "Rule",
+    "RunsOn",
     "StageOperator",
     "Strategy",
     "TriggerStage",

@@ -77,12 +77,10 @@ class RunsOn(Model):
 
     @model_validator(mode="after")
     def _backend_exists(self, info: ValidationInfo) -> RunsOn:
-        backends = LOCAL_ONLY
-        if isinstance(info.context, dict):
-            backends = _installed(info)
+        backends = _installed(info)
         faults = Faults()
         self.type = faults.check(lambda value: backend_type(value, backends), self.type, "type") or self.type
-        check = backends.get(self.type)
+        check = None if backends is None else backends.get(self.type)
         if check is not None:
             settings = faults.check(check, self.with_ or {}, "with")
             self.with_ = settings or None
@@ -101,14 +99,17 @@ class OnLocal(RunsOn):
     type: FilledText = "local"
 
 
-def backend_type(value: Any, backends: Mapping[str, BackendCheck]) -> str:
-    """The canonical name of a backend; ``-`` and ``_`` are the same, aliases are resolved."""
+def backend_type(value: Any, backends: Mapping[str, BackendCheck] | None) -> str:
+    """The canonical name of a backend; ``-`` and ``_`` are the same, aliases are resolved.
+
+    :param backends: those that there are; ``None`` where that is not known yet
+    """
     text = text_value(value)
     if has_expression(text):
         raise fault("wrong-type", "runs-on must be known when the document is loaded, found an expression")
     name = text.strip().lower().replace("_", "-")
     name = BACKEND_ALIASES.get(name, name)
-    if name in backends:
+    if backends is None or name in backends:
         return name
     if name in BACKEND_TYPES:
         raise fault(
@@ -125,9 +126,25 @@ def backend_type(value: Any, backends: Mapping[str, BackendCheck]) -> str:
     raise fault("unknown-backend", f"unknown backend '{text[:60]}'", hint)
 
 
-def _installed(info: ValidationInfo) -> Mapping[str, BackendCheck]:
-    """The backends that the caller of ``load`` gave. Not asked for their number: that would look them up."""
-    backends: Mapping[str, BackendCheck] | None = (info.context or {}).get("backends")
+def installed(runs_on: RunsOn, backends: Mapping[str, BackendCheck] | None) -> RunsOn:
+    """What was made in Python, where nobody knows what is installed, with all that a document is checked for.
+
+    :param backends: canonical name -> the check of its ``with``; only ``local`` if absent
+    :raises ValidationError: there is no such backend, or its settings do not fit
+    """
+    written = {"type": runs_on.type, "with": runs_on.with_, "emulate": runs_on.emulate}
+    known = {key: value for key, value in written.items() if value is not None}
+    return RunsOn.model_validate(known, context={"backends": backends})
+
+
+def _installed(info: ValidationInfo) -> Mapping[str, BackendCheck] | None:
+    """The backends that the caller of ``load`` gave; ``None`` for what is made in Python, see ``installed``.
+
+    Not asked for their number: that would look them up.
+    """
+    if not isinstance(info.context, dict):
+        return None
+    backends: Mapping[str, BackendCheck] | None = info.context.get("backends")
     return LOCAL_ONLY if backends is None else backends
 
 

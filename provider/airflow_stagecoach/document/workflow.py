@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 
 from airflow_stagecoach.document.defaults import DefaultsField
 from airflow_stagecoach.document.diagnostics import DocumentError, found
@@ -39,7 +39,9 @@ from airflow_stagecoach.document.stage import CALLBACK_HABITS
 
 if TYPE_CHECKING:
     from airflow_stagecoach.document.plan import SchedulePlan, WorkflowPlan
+    from airflow_stagecoach.document.problems import Problem
     from airflow_stagecoach.document.retry_policy import PolicyCheck
+    from airflow_stagecoach.document.runs_on import BackendCheck
 
 #: Airflow keeps DAG ids in 250 characters.
 MAX_NAME = 250
@@ -238,17 +240,40 @@ class Workflow(Model):
         schedule: SchedulePlan | None = self.on
         return schedule
 
-    def plan(self, *, max_legs: int = 1024, policies: PolicyCheck | None = None) -> WorkflowPlan:
+    def plan(
+        self,
+        *,
+        backends: Mapping[str, BackendCheck] | None = None,
+        max_legs: int = 1024,
+        policies: PolicyCheck | None = None,
+    ) -> WorkflowPlan:
         """The plan of a workflow that was built in Python; ``line`` is 1 throughout.
 
-        ``max_legs`` and ``policies`` as for :func:`~airflow_stagecoach.document.load`.
-        Raises :class:`DocumentError` with every fault that the models alone cannot see: needs, ids,
-        expressions, the size of a matrix.
+        ``backends``, ``max_legs`` and ``policies`` as for :func:`~airflow_stagecoach.document.load`.
+        Raises :class:`DocumentError` with every fault that the models alone cannot see: where jobs run,
+        needs, ids, expressions, the size of a matrix.
         """
         from airflow_stagecoach.document.checks import check_workflow
         from airflow_stagecoach.document.planner import plan_workflow
 
-        problems = check_workflow(self, (), max_legs=max_legs, policies=policies)
+        placed, problems = self._placed(backends)
+        problems += check_workflow(placed, (), max_legs=max_legs, policies=policies, backends=backends)
         if problems:
             raise DocumentError([problem.without_position() for problem in problems])
-        return plan_workflow(self)
+        return plan_workflow(placed)
+
+    def _placed(self, backends: Mapping[str, BackendCheck] | None) -> tuple[Workflow, list[Problem]]:
+        """The same with every ``runs-on`` checked, and what is wrong with them."""
+        from airflow_stagecoach.document.problems import problems_of
+        from airflow_stagecoach.document.runs_on import installed
+
+        jobs = dict(self.jobs)
+        problems: list[Problem] = []
+        for name, job in self.jobs.items():
+            if job.runs_on is None:
+                continue
+            try:
+                jobs[name] = job.model_copy(update={"runs_on": installed(job.runs_on, backends)})
+            except ValidationError as error:
+                problems += problems_of(error, ("jobs", name, "runs-on"))
+        return self.model_copy(update={"jobs": jobs}), problems

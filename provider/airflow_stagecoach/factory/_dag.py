@@ -17,7 +17,6 @@ from airflow_stagecoach.factory._schedule import moment, schedule
 if TYPE_CHECKING:
     from airflow.sdk.definitions.deadline import DeadlineAlert
 
-    from airflow_stagecoach.document import Workflow
     from airflow_stagecoach.document.plan import WorkflowPlan
 
 
@@ -25,16 +24,13 @@ if TYPE_CHECKING:
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
-def build_dag(workflow: Workflow | WorkflowPlan, *, fileloc: str | None = None) -> DAG:
+def build_dag(plan: WorkflowPlan, *, fileloc: str | None = None) -> DAG:
     """Build the DAG of a workflow.
 
-    :param workflow: a :class:`~airflow_stagecoach.Workflow` made in Python, or a plan from
-        :func:`airflow_stagecoach.document.load`
+    :param plan: from :func:`airflow_stagecoach.document.load`
     :param fileloc: path of the document, shown by the Code tab; by default the file that calls
-    :raises DocumentError: the workflow is wrong
     :raises airflow.exceptions.AirflowException: what Airflow itself refuses
     """
-    plan: WorkflowPlan = workflow if isinstance(workflow, dict) else workflow.plan()
     arguments: dict[str, Any] = {
         "schedule": schedule(plan.get("schedule")),
         "catchup": plan.get("catchup", False),

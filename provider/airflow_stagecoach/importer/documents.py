@@ -61,7 +61,7 @@ def load_document(
         data = path.read_bytes()
     if cache is None:
         cache = default_cache()
-    max_legs = _max_legs()
+    max_legs = allowed_legs()
     key = cache_key(data, max_legs)
     entry = cache.get(key)
     if entry is None:
@@ -89,7 +89,7 @@ def _check(data: bytes, name: str, max_legs: int) -> dict[str, Any]:
     }
 
 
-def _max_legs() -> int:
+def allowed_legs() -> int:
     """The most legs of a matrix that this Airflow allows."""
     from airflow.configuration import conf
 
