@@ -16,6 +16,7 @@ import pytest
 
 from airflow_stagecoach.backends._docker_services import (
     Network,
+    ServiceGroup,
     handle_services,
     healthcheck,
     hosts_of,
@@ -234,6 +235,26 @@ def test_what_is_shown_of_a_service_holds_no_secret() -> None:
     assert rendered["services"][0]["environment"] == {"P": "is ***"}
 
 
+def test_images_are_pulled_with_their_own_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulled = []
+
+    def pull(self: DockerBackend, image: str, conn: str | None = None) -> None:
+        pulled.append((image, conn))
+        if image == "z":
+            raise BackendFailure("denied", category="configuration", reason="ErrImagePull")
+
+    monkeypatch.setattr(DockerBackend, "pull", pull)
+    of = identity("r")
+    the_unit = unit(of, a={"image": "y"}, b={"image": "z", "conn": "hub"})
+    group = ServiceGroup(DockerBackend({"image": "x"}), Work.of(of, the_unit))
+    with pytest.raises(BackendFailure) as raised:
+        group.start()
+    assert pulled == [("y", None), ("z", "hub")]
+    assert raised.value.error["message"] == "service 'b' (z) cannot be started: denied"
+    assert (raised.value.error["category"], raised.value.error["reason"]) == ("configuration", "ErrImagePull")
+    group.remove()  # It has made nothing, so it asks no daemon.
+
+
 def test_services_do_not_travel_to_the_stages() -> None:
     import io
     import tarfile
@@ -376,6 +397,7 @@ class TestInAnEngine:
         result = self.run(unit(self.of, stage, ok=WEB, bad={"image": images.BUSYBOX, **plan}), log)
         error = result["stages"]["a"]["error"]
         assert (error["category"], error["reason"]) == (category, reason), error
+        assert error["began"] is False, "another try may begin anew"
         assert error["message"].startswith("service 'bad' (")
         assert message in error["message"]
         assert "the stage runs" not in log.lines

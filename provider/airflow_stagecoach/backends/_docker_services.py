@@ -230,6 +230,8 @@ class ServiceGroup:
             # All of them each time: one that was there may have ended since.
             pending = [service for service in self._services if not self._is_ready(service)]
             if not pending:
+                if told:
+                    self._backend.say(f"Services are ready after {time.monotonic() - began:.1f} s")
                 return
             if self._backend.is_cancelled:
                 raise BackendFailure("The work was stopped", category="cancelled", reason="cancelled")
@@ -288,13 +290,12 @@ class ServiceGroup:
 
     def remove(self) -> None:
         """Remove what this object made; nothing of another one with the same name."""
-        client = self._backend.client
         for container in self._ids.values():
             with contextlib.suppress(Exception):
-                client.remove_container(container, force=True, v=True)
+                self._backend.client.remove_container(container, force=True, v=True)
         if self._has_network and self.network.own is not None:
             with contextlib.suppress(Exception):
-                remove_network(client, self.network.own)
+                remove_network(self._backend.client, self.network.own)
 
 
 def not_usable(service: Service, state: Mapping[str, Any]) -> ServiceFailed | None:

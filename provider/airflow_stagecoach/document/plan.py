@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from typing_extensions import NotRequired
 
 #: Raised whenever the shape changes, so that older cache entries are not read.
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 
 #: A stage in the shape that the engine runs (see docs/architecture.md, "The stage spec").
 StageSpec = dict[str, Any]
