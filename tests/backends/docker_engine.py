@@ -150,6 +150,8 @@ class DockerEngine:
         assert self._process is not None
         self._process.kill()
         self._process.wait(10)
+        # Its containerd ends with it. Where nobody reaps that, a next daemon would take it for a living one.
+        (self.folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
     def need_networks(self) -> None:
         """Skip the test where containers can have no networks."""
