@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -30,6 +29,12 @@ _LEFT_OUT = {
     "site-packages",
 }
 
+#: What tells where a Python lies.
+_ASK = """
+import sys, sysconfig
+print("%d.%d" % sys.version_info[:2], sys.base_prefix, sysconfig.get_path("stdlib"), sep="\\n")
+"""
+
 PYTHON_CHANGES = [
     "ENV PATH=/usr/local/bin:/usr/bin:/bin",
     "ENV LD_LIBRARY_PATH=/usr/local/lib",
@@ -39,18 +44,27 @@ PYTHON_CHANGES = [
 BUSYBOX_CHANGES = ["ENV PATH=/bin"]
 
 
-def busybox_layer() -> bytes:
-    """A root file system with nothing but a shell and its commands."""
+def busybox_layer(mark: str = "") -> bytes:
+    """A root file system with nothing but a shell and its commands.
+
+    :param mark: stands in /etc/mark
+    """
     with _Layer() as layer:
         layer.add_shell()
+        layer.write("etc/mark", mark)
     return layer.data()
 
 
-def python_layer() -> bytes:
-    """A root file system with a shell and this Python."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    binary = Path(sys.base_prefix, "bin", f"python{version}").resolve()
+def python_layer(interpreter: str = sys.executable) -> bytes:
+    """A root file system with a shell and a Python.
+
+    :param interpreter: of this machine
+    """
+    asked = [interpreter, "-c", _ASK]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    version, prefix, library = told.splitlines()
+    stdlib = Path(library)
+    binary = Path(prefix, "bin", f"python{version}").resolve()
     libraries = _libraries([binary, *stdlib.glob("lib-dynload/*.so")])
     with _Layer() as layer:
         layer.add_shell()
@@ -75,7 +89,9 @@ def _libraries(binaries: list[Path]) -> list[Path]:
         told = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False).stdout
         for path in re.findall(r"(?:=> |^\t)(/\S+)", told, re.MULTILINE):
             found.setdefault(os.path.basename(path), Path(path))
-    return list(found.values())
+    # The C library loads it by itself when a thread ends in the middle.
+    beside = found["libc.so.6"].with_name("libgcc_s.so.1")
+    return [*found.values(), *([beside] if beside.exists() else [])]
 
 
 class _Layer:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -11,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_stagecoach.backends import remote
+from airflow_stagecoach.backends import _docker_connection, remote
 from airflow_stagecoach.backends._docker_errors import explain, failed_pull, missing_image
 from airflow_stagecoach.backends.conformance import Log
 from airflow_stagecoach.backends.docker import DockerBackend
@@ -62,7 +66,9 @@ def run(backend: DockerBackend, the_unit: Any, log: Log | None = None) -> dict[s
         ("manifest for x:9 not found: manifest unknown", "configuration", "ErrImagePull", "name and tag"),
         ("no matching manifest for linux/arm64 in the list", "configuration", "ErrImagePull", "arm64"),
         ("Get https://r/v2/: dial tcp: lookup r: no such host", "network", "RegistryUnavailable", "no such"),
-        ("toomanyrequests: You have reached your rate limit", "network", "RegistryUnavailable", "rate"),
+        ("toomanyrequests: You have reached your rate limit", "network", "RegistryUnavailable", "`conn`"),
+        ("error parsing HTTP 429 response body: EOF", "network", "RegistryUnavailable", "limits how often"),
+        ("x509: certificate signed by unknown authority", "configuration", "certificate", "does not trust"),
         ("received unexpected HTTP status: 503 Service", "network", "RegistryUnavailable", "503"),
         ("write /var/lib/x: no space left on device", "resource", "disk-full", "disk"),
         ("unauthorized: dial tcp", "configuration", "ErrImagePull", "`conn`"),
@@ -89,6 +95,12 @@ def test_pulling(text: str, category: str, reason: str, part: str) -> None:
         (500, "layer does not exist", "system", "http-500"),
         (500, "mkdir: no space left on device", "resource", "disk-full"),
         (401, "login attempt to https://r/v2/ failed", "configuration", "unauthorized"),
+        (
+            404,
+            "image with reference x:9 was found but does not match the specified platform",
+            "configuration",
+            "ErrImageNeverPull",
+        ),
     ],
 )
 def test_refusals(status: int, text: str, category: str, reason: str) -> None:
@@ -135,6 +147,33 @@ def test_certificates_that_are_not_there(tmp_path: Path) -> None:
     paths = {name: str(tmp_path / name) for name in ("ca-cert", "client-cert", "client-key")}
     backend = DockerBackend({"image": "x", "host": "tcp://127.0.0.1:1", "tls": paths})
     assert run(backend, unit(SLEEP))["category"] == "configuration"
+
+
+def test_a_socket_that_the_user_may_not_use() -> None:
+    docker = pytest.importorskip("docker.errors")
+    error = docker.DockerException("Error while fetching server API version")
+    error.__cause__ = ConnectionError("Connection aborted.", PermissionError(13, "Permission denied"))
+    found = explain(error, "unix:///var/run/docker.sock", "x:9")
+    assert found is not None
+    assert (found.get("category"), found.get("reason")) == ("configuration", "permission-denied")
+    assert "group" in found["message"]
+
+
+@pytest.mark.parametrize("where", ["urllib3", "requests", "below"])
+def test_a_daemon_that_does_not_answer_in_time(where: str) -> None:
+    urllib3 = pytest.importorskip("urllib3.exceptions")
+    requests = pytest.importorskip("requests.exceptions")
+    docker = pytest.importorskip("docker.errors")
+    error: Exception = urllib3.ReadTimeoutError(None, "/x", "Read timed out.")
+    if where != "urllib3":
+        error = requests.ReadTimeout(error)
+    if where == "below":
+        outer = docker.DockerException("Error while fetching server API version")
+        outer.__cause__ = error
+        error = outer
+    found = explain(error, "unix:///x", "x:9")
+    assert found is not None
+    assert (found.get("category"), found.get("reason")) == ("network", "connection-timed-out")
 
 
 def test_configuration_is_not_tried_again() -> None:
@@ -220,6 +259,52 @@ class TestImages:
         error = run(self.backend(engine, images.PYTHON), unit({"kind": "python", "id": "a", "run": code}))
         assert (error["type"], error["category"]) == ("NoResult", "system")
 
+    @pytest.mark.parametrize(
+        ("forge", "type_"),
+        [
+            ("os.symlink('/etc/passwd', F)", "NoResult"),
+            ("os.symlink(F, F)", "NoResult"),
+            ("os.mkdir(F); open(F + '/x', 'w').write('{}')", "NoResult"),
+            ("os.mkfifo(F)", "NoResult"),
+            ("open(F, 'w').truncate(4 << 30)", "ResultTooLarge"),
+            ("open(F, 'wb').write(b'[' * 1_000_000)", "DamagedResult"),
+            ('open(F, \'w\').write(\'{"state": "success", "stages": {"a": 1}}\')', "DamagedResult"),
+        ],
+    )
+    def test_a_forged_result(self, engine: DockerEngine, forge: str, type_: str) -> None:
+        code = (
+            "import atexit\nF = '/stagecoach/result.json'\n"
+            f"def forge():\n    import os\n    os.remove(F)\n    {forge}\natexit.register(forge)"
+        )
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        backend = self.backend(engine, images.PYTHON)
+        error = run(backend, unit({"kind": "python", "id": "a", "run": code}))
+        assert error["type"] == type_, error
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < 200 * 1024, "the worker has read all of it"
+
+    @pytest.mark.parametrize(("size", "fits"), [(9_900_000, True), (10 * 1024 * 1024 + 1, False)])
+    def test_large_outputs(self, engine: DockerEngine, size: int, fits: bool) -> None:
+        stage = {"kind": "python", "id": "a", "run": f"text = 'x' * {size}"}
+        result = self.backend(engine, images.PYTHON).run(unit(stage), Log().hooks)
+        if fits:
+            assert len(result["stages"]["a"]["outputs"]["text"]) == size
+        else:
+            assert "10 MiB" in error_of(result)["message"]
+
+    def test_a_user_who_may_not_write_to_the_folder(self, engine: DockerEngine) -> None:
+        for image in (images.PYTHON, images.BUSYBOX):
+            backend = self.backend(engine, image, user="1000:1000", **{"working-dir": "/root/work"})
+            error = run(backend, unit({**SLEEP, "bash": "echo x >file"}))
+            assert error["category"] == "configuration", error
+            assert "look at `working-dir`" in error["message"]
+
+    def test_a_folder_that_is_made(self, engine: DockerEngine) -> None:
+        for image in (images.PYTHON, images.BUSYBOX):
+            backend = self.backend(engine, image, **{"working-dir": "/srv/new/folder"})
+            result = backend.run(unit({**SLEEP, "bash": "pwd"}), Log().hooks)
+            assert result["stages"]["a"]["outputs"]["stdout"] == "/srv/new/folder"
+
 
 def follow(engine: DockerEngine) -> tuple[Any, Log, threading.Thread, list[Any]]:
     """Start a unit that sleeps, in a thread; wait until it is up."""
@@ -281,14 +366,23 @@ class TestADaemonThatGoesAway:
         if reason is not None:
             pytest.skip(reason)
         folder = Path(tempfile.mkdtemp(prefix="sc-docker-"))
-        options = ["--live-restore"] if request.param else []
-        with DockerEngine(folder, options) as started:
-            yield started
+        options = ["--live-restore", "--log-driver=local"] if request.param else []
+        # The time stamps of that driver are those of the daemon's own zone.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TZ", "Asia/Bangkok")
+            with DockerEngine(folder, options) as started:
+                yield started
 
-    def test_it_comes_back(self, daemon: DockerEngine) -> None:
+    def test_it_comes_back(self, daemon: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_docker_connection, "TIMEOUT", 2)
         _, log, thread, results = follow(daemon)
-        daemon.stop()
-        log.wait_for("does not answer")
+        if daemon.options:
+            os.kill(daemon.pid, signal.SIGSTOP)
+            log.wait_for("does not answer in time")
+            daemon.kill()
+        else:
+            daemon.stop()
+        log.wait_for("no Docker daemon answers")
         daemon.start()
         thread.join(60)
         if daemon.options:
@@ -310,6 +404,54 @@ class TestADaemonThatGoesAway:
         daemon.start()
         again = DockerBackend({"image": images.PYTHON, "host": daemon.url, "pull": "never"})
         assert again.find(Work.of(the_unit["identity"], the_unit)) is not None, "its work was lost"
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[DockerEngine]:
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="sc-docker-"))
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip("no file system can be mounted here")
+    try:
+        with DockerEngine(folder) as started:
+            yield started
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False)
+        folder.rmdir()
+
+
+@needs_engine
+class TestADiskThatIsFull:
+    @pytest.mark.parametrize(
+        ("image", "spec"),
+        [
+            (images.PYTHON, {"kind": "python", "run": "open('big', 'wb').write(bytes(300_000_000))"}),
+            (images.PYTHON, {"kind": "bash", "bash": "dd if=/dev/zero of=big bs=1M count=300"}),
+            (images.BUSYBOX, {"kind": "bash", "bash": "dd if=/dev/zero of=big bs=1M count=300"}),
+        ],
+    )
+    def test_a_stage_fills_it(self, small: DockerEngine, image: str, spec: dict[str, Any]) -> None:
+        backend = DockerBackend({"image": image, "host": small.url, "pull": "never"})
+        error = run(backend, unit({"id": "a", **spec}))
+        assert (error["category"], error["reason"]) == ("resource", "disk-full"), error
+        assert small.containers() == []
+
+    def test_it_is_full_before(self, small: DockerEngine) -> None:
+        with pytest.raises(OSError, match="No space"), open(small.folder / "big", "wb") as file:
+            file.write(bytes(200_000_000))
+        try:
+            backend = DockerBackend({"image": images.BUSYBOX, "host": small.url, "pull": "never"})
+            error = run(backend, unit(SLEEP))
+        finally:
+            (small.folder / "big").unlink()
+        assert (error["category"], error["reason"]) == ("resource", "disk-full"), error
+        assert small.containers() == []
 
 
 def test_a_reason_without_a_result() -> None:

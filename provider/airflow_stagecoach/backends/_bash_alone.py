@@ -134,6 +134,8 @@ def compose(unit: Unit, text: bytes) -> Result:
         return whole(unit, stage)
     try:
         _check(why, spec)
+        # Where the disk was full, nobody could count.
+        out_size, err_size = max(out_size, out_kept), max(err_size, err_kept)
         finished = Finished(code, _stream(out, out_size), _stream(err, err_size))
         check_exit(finished, "the script")
         outputs = {
@@ -165,6 +167,12 @@ def _check(why: str, spec: Mapping[str, Any]) -> None:
     """Refuse a script that did not run to its end."""
     if why == "late":
         raise StageError(f"it ran longer than its timeout of {spec['timeout']:g} s", type="TimedOut")
+    if why == "scratch":
+        raise StageError(
+            "the scratch folder cannot be made: look at `working-dir` of runs-on, and at the user as whom "
+            "the stage runs",
+            type="FolderNotFound",
+        )
     if why == "folder":
         wanted = spec.get("working_directory")
         raise StageError(

@@ -19,7 +19,9 @@ done
 : >"$F/output"
 : >"$F/out.kept"
 : >"$F/err.kept"
-cd @WORKDIR@ && cd @FOLDER_OF_STAGE@ 2>/dev/null || why=folder
+mkdir -p @WORKDIR@ 2>/dev/null
+cd @WORKDIR@ 2>/dev/null || why=scratch
+[ "$why" != - ] || cd @FOLDER_OF_STAGE@ 2>/dev/null || why=folder
 set -- @SHELL@
 if [ $# = 0 ]; then
     if command -v bash >/dev/null 2>&1; then set -- bash -e "$F/stage.sh"; else set -- sh -e "$F/stage.sh"; fi
@@ -57,6 +59,8 @@ else
     tees=$!
     tee "$F/err.tail" "$F/err.size" <"$F/err" >"$F/err.log" &
     tees="$tees $!"
+    # Room on the disk for what is written at the end: the script may fill all the rest.
+    printf '%262144s' ' ' >"$F/reserve"
     pid=
     trap 'why=stopped; [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null' TERM INT
     env @ENV@ "$@" >"$F/out" 2>"$F/err" </dev/null &
@@ -79,6 +83,7 @@ else
         wait "$pid"
         code=$?
     done
+    : >"$F/reserve"
     [ -z "$watch" ] || kill "$watch" 2>/dev/null
     left=@DRAIN@
     for one in $tees; do

@@ -25,6 +25,9 @@ _TIMEOUT_OF_SECOND_LOOK = 5
 #: What OpenSSL says when the other side does not speak TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
+#: What it says of files that are no certificates, or no pair.
+_NO_CERTIFICATE = ("KEY_VALUES_MISMATCH", "PEM", "NO_START_LINE", "ASN1", "NO_CERTIFICATE")
+
 _EXPIRED, _NOT_YET_VALID, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
 
 
@@ -54,24 +57,31 @@ def connect(host: str | None, tls: Tls | None, conn: str | None = None) -> APICl
         # It logs why it cannot connect, and raises what says nothing.
         if "Failed to establish connection" not in str(error):
             raise
-        raise _cause(url, config) or error from None
+        cause = _cause(url, config)
+        if cause is None:
+            raise
+        raise cause  # noqa: B904  # it has a cause of its own, which tells more
     return client
 
 
 def _certificates(tls: Tls | None) -> Any:
-    from airflow.providers.docker.hooks.docker import DockerHook
-
     if tls is None:
         return None
-    return DockerHook.construct_tls_config(
-        ca_cert=tls.ca_cert, client_cert=tls.client_cert, client_key=tls.client_key, verify=tls.verify
-    )
+    from airflow_stagecoach.backends._docker_tls import Certificates
+
+    pair = (tls.client_cert, tls.client_key)
+    return Certificates(client_cert=pair, ca_cert=tls.ca_cert, verify=tls.verify)
 
 
 def _certificates_of_environment() -> Any:
     from docker.utils import kwargs_from_env
 
-    return kwargs_from_env().get("tls")
+    found = kwargs_from_env().get("tls")
+    if not found:
+        return None
+    from airflow_stagecoach.backends._docker_tls import Certificates
+
+    return Certificates(client_cert=found.cert, ca_cert=found.ca_cert, verify=found.verify)
 
 
 def _cause(url: str, config: Any) -> Exception | None:
@@ -157,10 +167,10 @@ def _insecure(causes: list[BaseException], host: str, tls: Tls | None) -> Backen
                 f"the Docker daemon at {host} refuses the `client-cert` of `tls` ({why}): "
                 f"{_expiry(tls) or 'is it signed by the authority that the daemon trusts?'}"
             )
-        if said and any(word in said for word in ("KEY_VALUES_MISMATCH", "PEM", "NO_START_LINE", "ASN1")):
+        if said and any(word in said for word in _NO_CERTIFICATE):
             return _certificate(
-                "the certificates in `tls` cannot be used: `client-cert` and `client-key` must be PEM files "
-                "that belong together"
+                "the certificates in `tls` cannot be used: all must be PEM files, and `client-key` must "
+                "belong to `client-cert`"
             )
     return None
 

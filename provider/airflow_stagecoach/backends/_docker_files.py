@@ -44,7 +44,7 @@ def read_file(client: APIClient, container: str, path: str, limit: int) -> bytes
     :param limit: so many bytes at most
     :raises docker.errors.APIError: the daemon refuses
     """
-    from docker.errors import NotFound
+    from docker.errors import APIError, NotFound
 
     try:
         with (
@@ -57,3 +57,8 @@ def read_file(client: APIClient, container: str, path: str, limit: int) -> bytes
             return None if file is None else file.read(limit)
     except NotFound:
         return None
+    except APIError as error:
+        # A link to itself is no file either.
+        if "symbolic links" in str(error.explanation):
+            return None
+        raise

@@ -80,8 +80,7 @@ def working_folder(work: Work) -> str:
 
     :raises StageError: there is no such folder
     """
-    workdir = work.frame.place.workdir
-    os.makedirs(workdir, exist_ok=True)
+    workdir = work.frame.place.made_workdir()
     wanted = expressions.to_text(work.render("working_directory"))
     if not wanted:
         return workdir

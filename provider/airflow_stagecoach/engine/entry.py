@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ USAGE = "usage: stagecoach.pyz UNIT.json RESULT.json    (- is standard input or 
 
 #: Exit codes. A failed stage is 1, so that whoever only sees the process knows.
 SUCCESS, FAILED, UNUSABLE, CANCELLED = 0, 1, 2, 143
+
+#: Enough for the result of stages that have failed, in bytes.
+_ROOM = 256 * 1024
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,7 +52,13 @@ def main(arguments: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{source}: no usable unit: {error}\n")
         return UNUSABLE
+    reserve = None if target == "-" else f"{target}.reserve"
+    if reserve is not None:
+        _keep_room(reserve)
     result = _run(unit)
+    if reserve is not None:
+        with contextlib.suppress(OSError):
+            os.remove(reserve)
     text = dump(result)
     if result_stream is not None:
         with result_stream:
@@ -119,6 +129,12 @@ def _read(path: str) -> str:
         return sys.stdin.buffer.read().decode("utf-8")
     with open(path, encoding="utf-8") as file:
         return file.read()
+
+
+def _keep_room(path: str) -> None:
+    """Take room on the disk that is given back for the result: stages may fill all the rest."""
+    with contextlib.suppress(OSError), open(path, "wb") as file:
+        file.write(bytes(_ROOM))
 
 
 def _write(path: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from airflow_stagecoach import expressions
@@ -27,6 +28,22 @@ class Place(NamedTuple):
     document_dir: str | None
     modules: ModuleCache
     extras: Dict[str, Any]
+
+    def made_workdir(self) -> str:
+        """The scratch folder, which is there from now on.
+
+        :raises StageError: whoever runs the stage may not make it
+        :raises OSError: the disk is full, say
+        """
+        try:
+            os.makedirs(self.workdir, exist_ok=True)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise StageError(
+                f"the scratch folder {self.workdir} cannot be made: {error.strerror} (look at `working-dir` "
+                "of runs-on, and at the user as whom the stage runs)",
+                type="FolderNotFound",
+            ) from error
+        return self.workdir
 
 
 class Frame(NamedTuple):

@@ -97,8 +97,7 @@ def _in_child(work: Work, limit: limits.Limits, private: str) -> Dict[str, Any]:
     with open(setup_path, "w", encoding="utf-8") as file:
         json.dump(setup, file)
     used = Usage()
-    folder = work.frame.place.workdir
-    os.makedirs(folder, exist_ok=True)
+    folder = work.frame.place.made_workdir()
     finished = run_process(
         [sys.executable, "-c", _START, setup_path],
         env=work.env,

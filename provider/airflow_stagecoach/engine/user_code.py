@@ -80,8 +80,7 @@ def process_state(work: Work) -> Iterator[None]:
         folder = os.sep
     try:
         _set_environment(work.env)
-        os.makedirs(work.frame.place.workdir, exist_ok=True)
-        os.chdir(work.frame.place.workdir)
+        os.chdir(work.frame.place.made_workdir())
         yield
     finally:
         _set_environment(environment)

@@ -83,8 +83,7 @@ def run_virtual_python(work: Work) -> Dict[str, Any]:
         for dep in deps:
             command += ["--with", dep]
         command += ["--", "python", app, unit_path, result_path]
-        folder = work.frame.place.workdir
-        os.makedirs(folder, exist_ok=True)
+        folder = work.frame.place.made_workdir()
         try:
             finished = run_process(
                 command,

@@ -99,7 +99,10 @@ class WorkTrigger(BaseTrigger):
         )
 
     def _look(self, backend: RemoteBackend) -> Status:
+        from airflow_stagecoach.backends.remote import LONGEST_LOOK
+
         status = backend.poll(self.handle)
+        until = time.monotonic() + LONGEST_LOOK
         while True:
             found = backend.logs(self.handle, self.position)
             for line in found.lines:
@@ -107,3 +110,6 @@ class WorkTrigger(BaseTrigger):
             if not found.lines or found.position == self.position:
                 return status
             self.position = found.position
+            # Work that writes without a pause shall be looked at like any other; the worker tells the rest.
+            if time.monotonic() > until:
+                return status
