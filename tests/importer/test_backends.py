@@ -147,3 +147,20 @@ def test_our_types_are_not_taken_over() -> None:
 def test_a_broken_backend_harms_only_who_uses_it() -> None:
     names: list[Any] = registry.types()
     assert {"local", "other", "broken", "twice-here"} <= set(names)
+
+
+def test_backends_of_ours_are_known_without_a_look_at_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look() -> Any:
+        raise AssertionError("it takes longer than all the rest")
+
+    monkeypatch.setattr(registry, "_entry_points", look)
+    text = b"""
+w:
+  type: Workflow
+  jobs:
+    a: {runs-on: {type: docker, with: {image: "python:3.12"}}, stages: [{bash: "true"}]}
+    b: {runs-on: {type: self-hosted, with: {conn: runner}}, stages: [{bash: "true"}]}
+"""
+    assert load(text, "w.yaml", backends=InstalledBackends()).diagnostics == []

@@ -31,6 +31,10 @@ class InstalledBackends(Mapping[str, "BackendCheck"]):
     def __len__(self) -> int:
         return len(registry.types())
 
+    def __bool__(self) -> bool:
+        # There are always our own. Without this, asking would look through everything that is installed.
+        return True
+
 
 class InstalledBackend:
     """One of them, by its canonical type: the check of what stands under ``with``, and what it can do."""

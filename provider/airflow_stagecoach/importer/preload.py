@@ -12,6 +12,7 @@ import pkgutil
 from importlib import import_module
 
 from airflow_stagecoach import engine, expressions, operators
+from airflow_stagecoach.backends import registry
 
 #: What a child imports to parse a file or to find a task, and to run it.
 _TO_PARSE = (
@@ -54,6 +55,9 @@ def preload(*, serializing: bool = False) -> None:
     """
     for name in _TO_PARSE + (_TO_CHECK + _TO_SERIALIZE if serializing else ()):
         import_module(name)
+    # The models of what stands under `with`.
+    for path in registry.BUILT_IN.values() if serializing else ():
+        import_module(path.partition(":")[0])
     for package in (operators, engine, expressions):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not module.name.rpartition(".")[2].startswith(_NOT_FOR_IMPORT):
