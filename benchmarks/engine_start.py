@@ -15,34 +15,37 @@ from benchmarks.series import Series
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: Label -> stage.
-STAGES: dict[str, dict[str, Any]] = {
-    "a stage that is nothing": {"kind": "empty"},
-    "Python stage `pass`": {"kind": "python", "run": "pass"},
-    "bash stage `true`": {"kind": "bash", "bash": "true"},
+#: Label -> stage, and whether what the worker's Python has compiled is there too.
+STAGES: dict[str, tuple[dict[str, Any], bool]] = {
+    "a stage that is nothing": ({"kind": "empty"}, True),
+    "Python stage `pass`": ({"kind": "python", "run": "pass"}, True),
+    "bash stage `true`": ({"kind": "bash", "bash": "true"}, True),
+    "Python stage `pass`, as with another version of Python": ({"kind": "python", "run": "pass"}, False),
 }
 
 _BASELINE = "python3 -c pass"
 
 #: Runs in the container, so that the way to it is not measured: every command in turn, again and again.
 _DRIVER = """\
-import json, subprocess, sys, time
+import json, resource, subprocess, sys, time
 commands, repeats = json.loads(sys.argv[1]), int(sys.argv[2])
 found = {name: [] for name in commands}
 names = list(commands)
 for repeat in range(repeats + 1):
     for name in names[repeat % len(names):] + names[:repeat % len(names)]:
-        began = time.perf_counter()
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(commands[name], check=True, stdout=subprocess.DEVNULL)
+        seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         if repeat:
-            found[name].append(time.perf_counter() - began)
+            found[name].append({"seconds": seconds, "cpu": cpu})
 print(json.dumps(found))
 """
 
 
 @dataclass
 class EngineStart:
-    """``seconds`` of each command, and ``over``: what it took more than the Python of the same turn.
+    """``seconds`` and ``cpu`` of each command; ``over`` and ``over_cpu``: more than Python in the same turn.
 
     :ivar size: of the zip app, in bytes
     :ivar python: version in the container
@@ -64,11 +67,11 @@ def measure(client: Any, image: str, repeats: int, say: Callable[[str], None]) -
     try:
         client.start(container)
         commands = {_BASELINE: ["python3", "-c", "pass"]}
-        for number, (label, spec) in enumerate(STAGES.items()):
+        for number, (label, (spec, compiled)) in enumerate(STAGES.items()):
             folder = f"{FOLDER}-{number}"
             client.put_archive(container, "/", _folder(folder))
             unit: Any = {"stages": [{"id": "nothing", "name": "Nothing", **spec}], "document_dir": "/tmp"}
-            client.put_archive(container, folder, pack_unit(unit, folder=folder))
+            client.put_archive(container, folder, pack_unit(unit, folder=folder, compiled=compiled))
             commands[label] = [part.replace(f"{FOLDER}/", f"{folder}/") for part in COMMAND]
         told = _run(client, container, ["python3", "-c", _DRIVER, json.dumps(commands), str(repeats)])
         python = _run(client, container, ["python3", "-c", "import sys; print(sys.version.split()[0])"])
@@ -76,17 +79,21 @@ def measure(client: Any, image: str, repeats: int, say: Callable[[str], None]) -
         client.remove_container(container, force=True)
     series = _series(json.loads(told))
     for one in series[1:]:
-        say(f"  {one.label}: {one.median('over') * 1000:.0f} ms more than {_BASELINE}")
+        more = " and ".join(f"{one.median(name) * 1000:.0f} ms" for name in ("over", "over_cpu"))
+        say(f"  {one.label}: {more} of processor time more than {_BASELINE}")
     return EngineStart(len(pack.build()), python.strip(), series)
 
 
-def _series(seconds: dict[str, list[float]]) -> list[Series]:
+def _series(commands: dict[str, list[dict[str, float]]]) -> list[Series]:
     """Figures of each command; the first is what the others are compared with."""
-    (name, alone), *others = seconds.items()
-    baseline = Series(name, figures=[{"seconds": value, "over": 0.0} for value in alone])
+    (name, alone), *others = commands.items()
+    baseline = Series(name, figures=list(alone))
     found = [baseline]
     for label, values in others:
-        figures = [{"seconds": own, "over": own - other} for own, other in zip(values, alone, strict=True)]
+        figures = [
+            {**own, "over": own["seconds"] - other["seconds"], "over_cpu": own["cpu"] - other["cpu"]}
+            for own, other in zip(values, alone, strict=True)
+        ]
         found.append(Series(label, baseline, figures))
     return found
 

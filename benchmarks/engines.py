@@ -1,4 +1,4 @@
-"""The Docker engine that the tests start, for measurements; its images are made of what this machine has."""
+"""The places that the tests start, for measurements; their images are made of what this machine has."""
 
 from __future__ import annotations
 
@@ -10,22 +10,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.backends.cluster.cluster import Cluster
     from tests.backends.docker_engine import DockerEngine
 
 
 @contextlib.contextmanager
 def docker_engine(say: Callable[[str], None]) -> Iterator[DockerEngine | None]:
-    """Start an engine, and stop it with all that it runs; None where none can run.
+    """Start a Docker engine, and stop it with all that it runs; None where none can run.
 
     Its folder is not the measurements' own: the path of a socket has at most 107 characters.
     """
+    import pytest
     from tests.backends.docker_engine import DockerEngine, why_not
 
-    reason = why_not()
-    if reason:
-        say(f"no Docker engine, so nothing is measured in containers: {reason}")
-        yield None
-        return
     say("starting a Docker engine")
-    with DockerEngine(Path(tempfile.mkdtemp(prefix="sc-docker-"))) as engine:
+    with contextlib.ExitStack() as stack:
+        engine, reason = None, why_not()
+        if reason is None:
+            folder = Path(tempfile.mkdtemp(prefix="sc-docker-"))
+            try:
+                engine = stack.enter_context(DockerEngine(folder))
+            except pytest.skip.Exception as error:
+                reason = str(error)
+        if reason is not None:
+            say(f"nothing is measured in its containers: {reason}")
         yield engine
+
+
+@contextlib.contextmanager
+def cluster(say: Callable[[str], None]) -> Iterator[Cluster | None]:
+    """Start a Kubernetes cluster of one node, and stop it with all that it runs; None where none can run."""
+    from tests.backends.cluster.cluster import Cluster, why_not
+
+    say("starting a Kubernetes cluster")
+    with contextlib.ExitStack() as stack:
+        started, reason = None, why_not()
+        if reason is None:
+            try:
+                started = stack.enter_context(Cluster())
+            except RuntimeError as error:
+                reason = str(error)
+        if reason is not None:
+            say(f"nothing is measured in its pods: {reason}")
+        yield started

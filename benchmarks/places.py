@@ -83,6 +83,17 @@ def docker(url: str, image: str) -> Place:
     )
 
 
+def kubernetes(kubeconfig: str, namespace: str, image: str) -> Place:
+    """Give the place of ``runs-on: kubernetes``."""
+    return Place(
+        "kubernetes",
+        {"image": image, "namespace": namespace, "config-file": kubeconfig},
+        "airflow.providers.cncf.kubernetes.operators.pod.KubernetesPodOperator",
+        {"image": image, "namespace": namespace, "config_file": kubeconfig, "in_cluster": False},
+        command="cmds",
+    )
+
+
 def documents(place: Place) -> dict[str, str]:
     """Give the files of both DAGs."""
     by_hand, ours = place.dag_ids()

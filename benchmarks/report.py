@@ -75,9 +75,9 @@ until all have been deferred and for a while more.
 """
 
 _ENGINE = """\
-What travels into a container is one zip file of SIZE KB, run by the container's Python (here VERSION). Every
-command was run by turns in one container. *More* is the median of the differences to the Python that does
-nothing.
+What travels into a container is one zip file of SIZE KB, run by the container's Python (here VERSION). Beside
+it lies what the worker's Python has compiled, for a container with the same version. Every command was run
+by turns in one container. *More* is the median of the differences to the Python that does nothing.
 """
 
 _STARTS = """\
@@ -262,15 +262,14 @@ def _legs(legs: Legs) -> str:
 
 def _engine(engine: EngineStart) -> str:
     text = _ENGINE.replace("SIZE", f"{engine.size / 1000:.0f}").replace("VERSION", engine.python)
-    rows = [
-        [
-            one.label,
-            spread(one, "seconds"),
-            "" if one.baseline is None else f"**{one.median('over') * 1000:.0f} ms**",
-        ]
-        for one in engine.series
-    ]
-    return f"{text}\n{markdown(['', 'start to end', 'more'], rows)}"
+    rows = []
+    for one in engine.series:
+        row = [one.label]
+        for name, more in (("seconds", "over"), ("cpu", "over_cpu")):
+            row += [spread(one, name), f"**{one.median(more) * 1000:.0f} ms**" if one.baseline else ""]
+        rows.append(row)
+    header = ["", "start to end", "more", "processor time", "more"]
+    return f"{text}\n{markdown(header, rows)}"
 
 
 def _place(overhead: Overhead) -> str:

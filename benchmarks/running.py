@@ -9,11 +9,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from benchmarks import costs, deferring, engine_start, legs, places, starts
-from benchmarks.engines import docker_engine
+from benchmarks.engines import cluster, docker_engine
 from benchmarks.live import running_airflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from tests.backends.docker_engine import DockerEngine
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from benchmarks.loading import Setting
     from benchmarks.series import Series
 
-#: In the order in which they run. Those of ``IN_CONTAINERS`` need a Docker engine.
-PARTS = ("legs", "starts", "costs", "engine", "docker", "deferring")
-IN_CONTAINERS = ("engine", "docker", "deferring")
+#: In the order in which they run.
+PARTS = ("legs", "starts", "costs", "engine", "docker", "kubernetes", "deferring")
 
 
 @dataclass
@@ -41,87 +40,78 @@ class Runs:
 
 
 def measure(setting: Setting, parts: Collection[str], *, count: int, quick: bool) -> Runs:
-    """Start what the parts need, measure, and stop it.
+    """Start what the parts need, measure, and stop it; one Airflow for each sort of place.
 
     :param parts: some of ``PARTS``
     :param count: legs of the matrix
     """
     found = Runs(version("apache-airflow"), "")
-    with contextlib.ExitStack() as stack:
-        engine = None
-        if set(parts) & set(IN_CONTAINERS):
-            engine = stack.enter_context(docker_engine(setting.say))
-        if "engine" in parts and engine is not None:
-            from tests.backends import images
+    if {"legs", "starts", "costs"} & set(parts):
+        _measure_on_workers(found, setting, parts, count=count, quick=quick)
+    if {"engine", "docker", "deferring"} & set(parts):
+        with docker_engine(setting.say) as engine:
+            if engine is not None:
+                _measure_in_containers(found, setting, parts, engine, quick=quick)
+    if "kubernetes" in parts:
+        with cluster(setting.say) as pods:
+            if pods is not None:
+                from tests.backends import images
 
-            found.engine = engine_start.measure(engine.client, images.PYTHON, 5 if quick else 40, setting.say)
-        if set(parts) - {"engine"}:
-            _measure_in_airflow(found, setting, parts, engine, count=count, quick=quick)
+                namespace = pods.make_namespace("benchmarks")
+                place = places.kubernetes(pods.kubeconfig, namespace, images.PYTHON)
+                with _airflow(found, setting, "pods", places.documents(place), place.dag_ids()) as live:
+                    found.places.append(places.measure(live, place, 1 if quick else 3, setting.say))
     return found
 
 
-def _measure_in_airflow(
-    found: Runs,
-    setting: Setting,
-    parts: Collection[str],
-    engine: DockerEngine | None,
-    *,
-    count: int,
-    quick: bool,
+def _measure_on_workers(
+    found: Runs, setting: Setting, parts: Collection[str], *, count: int, quick: bool
 ) -> None:
-    folder = setting.folder / "running"
-    say = setting.say
-    documents: dict[str, str] = {}
-    dag_ids: list[str] = []
-    measurements: list[Callable[[Live], None]] = []
+    documents = {**legs.documents(count), **starts.documents(), **costs.documents()}
+    dag_ids = [*legs.DAGS.values(), *starts.DAGS.values(), *costs.dag_ids()]
+    with _airflow(found, setting, "running", documents, dag_ids) as live:
+        if "legs" in parts:
+            found.legs = legs.measure(live, count, 1 if quick else 2, setting.say)
+        if "starts" in parts:
+            found.starts = starts.measure(live, 1 if quick else 3, setting.say)
+        if "costs" in parts:
+            found.costs = costs.measure(live, 1 if quick else 3, setting.say)
 
-    def add(files: dict[str, str], ids: Collection[str], measurement: Callable[[Live], None]) -> None:
-        documents.update(files)
-        dag_ids.extend(ids)
-        measurements.append(measurement)
 
-    def measure_legs(live: Live) -> None:
-        found.legs = legs.measure(live, count, 1 if quick else 2, say)
+def _measure_in_containers(
+    found: Runs, setting: Setting, parts: Collection[str], engine: DockerEngine, *, quick: bool
+) -> None:
+    from tests.backends import images
 
-    def measure_starts(live: Live) -> None:
-        found.starts = starts.measure(live, 1 if quick else 3, say)
-
-    def measure_costs(live: Live) -> None:
-        found.costs = costs.measure(live, 1 if quick else 3, say)
-
-    # A run of `legs` begins with one of `starts`.
-    documents.update(starts.documents())
-    dag_ids.extend(starts.DAGS.values())
-    if "legs" in parts:
-        add(legs.documents(count), legs.DAGS.values(), measure_legs)
-    if "starts" in parts:
-        add({}, (), measure_starts)
-    if "costs" in parts:
-        add(costs.documents(), costs.dag_ids(), measure_costs)
-    if engine is not None:
-        from tests.backends import images
-
-        docker = places.docker(engine.url, images.PYTHON)
-        gate = folder / "gate"
-        stages, together = (6, 10.0) if quick else (50, deferring.TOGETHER)
-
-        def measure_docker(live: Live) -> None:
-            found.places.append(places.measure(live, docker, 1 if quick else 4, say))
-
-        def measure_deferring(live: Live) -> None:
-            gate.mkdir()
-            found.deferring = deferring.measure(live, gate, stages, together, say)
-
-        if "docker" in parts:
-            add(places.documents(docker), docker.dag_ids(), measure_docker)
-        if "deferring" in parts:
-            files = deferring.documents(engine.url, images.BUSYBOX, gate, stages)
-            add(files, [deferring.DAG_ID], measure_deferring)
-    if not measurements:
+    if "engine" in parts:
+        found.engine = engine_start.measure(engine.client, images.PYTHON, 5 if quick else 40, setting.say)
+    if not {"docker", "deferring"} & set(parts):
         return
-    with running_airflow(folder, documents, say) as live:
+    place = places.docker(engine.url, images.PYTHON)
+    gate = setting.folder / "gate"
+    gate.mkdir()
+    stages, together = (6, 10.0) if quick else (deferring.STAGES, deferring.TOGETHER)
+    documents = {
+        **places.documents(place),
+        **deferring.documents(engine.url, images.BUSYBOX, gate, stages),
+    }
+    with _airflow(found, setting, "containers", documents, [*place.dag_ids(), deferring.DAG_ID]) as live:
+        if "docker" in parts:
+            found.places.append(places.measure(live, place, 1 if quick else 4, setting.say))
+        if "deferring" in parts:
+            found.deferring = deferring.measure(live, gate, stages, together, setting.say)
+
+
+@contextlib.contextmanager
+def _airflow(
+    found: Runs, setting: Setting, name: str, documents: Mapping[str, str], dag_ids: Sequence[str]
+) -> Iterator[Live]:
+    """Start an Airflow that has found all its DAGs.
+
+    :param name: of the folder that it keeps
+    """
+    with running_airflow(setting.folder / name, documents, setting.say) as live:
         found.database = live.database
-        live.client.wait_for_dags(dag_ids)
+        live.client.wait_for_dags(list(dag_ids))
         time.sleep(3)  # until the DAG processor has settled
-        for measurement in measurements:
-            measurement(live)
+        yield live

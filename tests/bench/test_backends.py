@@ -15,7 +15,10 @@ from airflow_stagecoach.backends import registry
 from airflow_stagecoach.document import load
 from airflow_stagecoach.importer.backends import InstalledBackends
 
-PLACES = [places.docker("unix:///nowhere/docker.sock", "image:1")]
+PLACES = [
+    places.docker("unix:///nowhere/docker.sock", "image:1"),
+    places.kubernetes("/nowhere/kubeconfig", "space", "image:1"),
+]
 
 
 def plan_of(text: str) -> Any:
@@ -72,14 +75,21 @@ def test_slots_by_hand_are_taken_from_start_to_end(monkeypatch: pytest.MonkeyPat
     from datetime import datetime, timedelta, timezone
 
     now = datetime.now(timezone.utc)
-    tasks = [{"start_date": (now - timedelta(seconds=seconds)).isoformat()} for seconds in (100, 60)]
+    tasks: list[dict[str, Any]] = [
+        {"state": "deferred", "start_date": (now - timedelta(seconds=seconds)).isoformat()}
+        for seconds in (100, 60)
+    ]
+    tasks.append({"state": None, "start_date": None})
     assert deferring._seconds_since_start(tasks) == pytest.approx(160, abs=5)
 
 
 def test_the_engine_is_compared_with_the_python_of_the_same_turn() -> None:
-    found = engine_start._series({"python": [1.0, 5.0, 1.0], "engine": [1.1, 5.2, 1.3]})
+    python = [{"seconds": seconds, "cpu": 1.0} for seconds in (1.0, 5.0, 1.0)]
+    engine = [{"seconds": seconds, "cpu": 1.5} for seconds in (1.1, 5.2, 1.3)]
+    found = engine_start._series({"python": python, "engine": engine})
     assert [one.baseline for one in found] == [None, found[0]]
     assert found[1].median("over") == pytest.approx(0.2), "not the difference of the medians"
+    assert found[1].median("over_cpu") == 0.5
 
 
 def test_report_has_the_backends() -> None:
@@ -90,9 +100,8 @@ def test_report_has_the_backends() -> None:
             Series("ours", baseline, [{name: value * factor for name, value in figures.items()}]),
         ]
 
-    engine = engine_start.EngineStart(
-        120_400, "3.12.1", engine_start._series({"python": [0.02], "engine": [0.07]})
-    )
+    figures = {"python": [{"seconds": 0.02, "cpu": 0.01}], "engine": [{"seconds": 0.07, "cpu": 0.05}]}
+    engine = engine_start.EngineStart(120_400, "3.12.1", engine_start._series(figures))
     waited = deferring.Deferred(50, 60.2, 140, 0, 0, 0.1, 0.5, 20, 220, 1300)
     runs = running.Runs("3.3.2", "SQLite", engine=engine, deferring=waited)
     runs.places = [
@@ -105,8 +114,8 @@ def test_report_has_the_backends() -> None:
     for row in (
         "| ours | 1.05 s (1.05–1.05) | **1.05** | **1.05** | 2.1 | **1.05** |",
         "one zip file of 120 KB",
-        "| python | 20.0 ms (20.0–20.0) |  |",
-        "| engine | 70.0 ms (70.0–70.0) | **50 ms** |",
+        "| python | 20.0 ms (20.0–20.0) |  | 10.0 ms (10.0–10.0) |  |",
+        "| engine | 70.0 ms (70.0–70.0) | **50 ms** | 50.0 ms (50.0–50.0) | **40 ms** |",
         "### A stage on docker",
         "in a run of 10 tasks",
         "| ours | 2.00 s (2.00–2.00) | **2.00** | 1.00 s (1.00–1.00) | **2.00** |",
