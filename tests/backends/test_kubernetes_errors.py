@@ -136,6 +136,15 @@ def test_no_node(age: int, state: str) -> None:
     assert "1 Insufficient memory" in str(found.message)
 
 
+def test_a_claim_that_is_not_there_is_not_the_fault_of_nodes() -> None:
+    condition = {
+        **UNSCHEDULABLE,
+        "message": '0/1 nodes are available: 1 persistentvolumeclaim "x" not found.',
+    }
+    found = look(pod(age=700, conditions=[condition], phase="Pending"))
+    assert (found.state, found.reason) == ("ended", "CreateContainerConfigError")
+
+
 @pytest.mark.parametrize(
     ("age", "state", "reason", "told"),
     [

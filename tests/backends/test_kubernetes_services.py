@@ -335,3 +335,9 @@ def test_what_an_image_stage_leaves() -> None:
     assert (found.began, found.ended) == ("2026-01-31T00:00:00+00:00", "2026-01-31T00:00:01+00:00")
     assert b"".join(data for _, data in found.output) == b"one\ntwo\n"
     assert found.written == written(of) == b"rows=3\n"
+
+
+def test_an_image_stage_that_never_ran() -> None:
+    state = {"exitCode": 128, "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-01-31T00:00:01Z"}
+    of = {"status": {"containerStatuses": [{"name": "stage", "state": {"terminated": state}}]}}
+    assert ended(of, []).began == "2026-01-31T00:00:01+00:00"

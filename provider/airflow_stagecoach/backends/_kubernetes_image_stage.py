@@ -120,5 +120,7 @@ def ended(pod: Mapping[str, Any], lines: Iterable[str]) -> Ended:
 
     state = (container_status(pod).get("state") or {}).get("terminated") or {}
     began, over = (str(state.get(key) or "").replace("Z", "+00:00") for key in ("startedAt", "finishedAt"))
+    if began.startswith("1970-"):  # It never ran.
+        began = over
     output = (("stdout", f"{line}\n".encode("utf-8", "surrogateescape")) for line in lines)
     return Ended(began, over, output, written(pod))

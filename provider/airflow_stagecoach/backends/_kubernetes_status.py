@@ -49,6 +49,9 @@ _DENIED = re.compile(
     r"denied|unauthorized|authorization failed|authentication required|no basic auth|forbidden", re.IGNORECASE
 )
 
+#: A claim that is not there: no node is to blame.
+_NO_CLAIM = re.compile(r"persistentvolumeclaim \S+ not found", re.IGNORECASE)
+
 #: Events that tell why a pod that has a node does not start, and what that is for people and retries.
 _WARNINGS = {
     "FailedMount": "CreateContainerConfigError",
@@ -178,6 +181,8 @@ def _pending(pod: Pod, start_timeout: float, events: Events, now: datetime) -> S
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             reason = condition.get("reason") or "Unschedulable"
             message = condition.get("message") or "no node takes the pod"
+            if _NO_CLAIM.search(message):
+                reason = "CreateContainerConfigError"
     if not message and age > _SOON:
         warning = _last(event for event in events() if event.get("reason") in _WARNINGS)
         if warning is not None:
@@ -222,7 +227,8 @@ def _pulling(image: str, reason: str, text: str, events: Events) -> Status:
         reason = "ErrImagePull" if reason == "RegistryUnavailable" else reason
         return Status("ended", None, reason, f"image {image!r} cannot be pulled: {said} ({hint})")
     message = f"the registry of image {image!r} does not answer: {said}"
-    tries = max((int(event.get("count") or 1) for event in failures), default=0)
+    # The same trouble in other words, such as with another port, is an event of its own.
+    tries = sum(int(event.get("count") or 1) for event in failures)
     return Status("ended" if tries > 1 else "pending", None, "RegistryUnavailable", message)
 
 

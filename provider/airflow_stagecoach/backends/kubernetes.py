@@ -192,10 +192,11 @@ class KubernetesBackend(RemoteBackend):
         last, seen, told = position or ["", 0, ""]
         status = self._status or self.poll(handle)
         if status.state == "pending":
-            if status.message is None or status.message == told:
+            topic = status.reason or status.message
+            if status.message is None or topic == told:
                 return Lines([], [last, seen, told])
             line = marked(f"The pod waits: {status.message}", "warning" if status.reason else "info")
-            return Lines([line], [last, seen, status.message])
+            return Lines([line], [last, seen, topic])
         self._listened = True
         foreign = self._pod is not None and is_image_stage(self._pod)
         since = f"{last[:19]}Z" if last else None
