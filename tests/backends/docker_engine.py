@@ -6,10 +6,12 @@ networks: bridges and rules are then those of the namespace, which goes with the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -54,6 +56,7 @@ class DockerEngine:
         self.url = f"unix://{folder}/docker.sock"
         self.namespace: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._started: list[dict[str, str]] = []
 
     def __enter__(self) -> DockerEngine:
         self.namespace = _new_namespace() if self.isolated else None
@@ -69,6 +72,7 @@ class DockerEngine:
             # A machine where containers are forbidden, say. That it stops answering later is no skip.
             self._remove()
             pytest.skip(f"no Docker engine starts here: {error}")
+        threading.Thread(target=self._watch, daemon=True).start()
         self.client.import_image_from_data(
             images.busybox_layer(), *images.BUSYBOX.split(":"), changes=images.BUSYBOX_CHANGES
         )
@@ -162,6 +166,21 @@ class DockerEngine:
         """Names of the networks that somebody made."""
         found = self.client.networks(filters={"type": "custom"})
         return [network["Name"] for network in found]
+
+    def starts(self, label: str) -> list[dict[str, str]]:
+        """Name and labels of containers with a label, ``KEY`` or ``KEY=VALUE``: one for each time that one started."""
+        key, _, value = label.partition("=")
+        return [one for one in list(self._started) if key in one and value in ("", one[key])]
+
+    def _watch(self) -> None:
+        """Note every start. The engine itself keeps 256 events, and a check of a container's health is three."""
+        filters = {"type": "container", "event": "start"}
+        # Until the engine is stopped.
+        with contextlib.suppress(Exception):
+            client = self.client
+            client.timeout = None
+            for event in client.events(filters=filters, decode=True):
+                self._started.append(event["Actor"]["Attributes"])
 
     def containers(self) -> list[dict[str, Any]]:
         """Every container there is, ended ones too."""

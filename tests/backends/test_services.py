@@ -292,17 +292,8 @@ class TestInAnEngine:
 
     def starts(self) -> list[str]:
         """Names of containers of this run that were started, one for each start."""
-        events = self.engine.client.events(
-            since=0,
-            until=int(time.time()) + 1,
-            filters={
-                "type": "container",
-                "event": "start",
-                "label": f"stagecoach.key={Work.of(self.of, {'stages': []}).key}",
-            },
-            decode=True,
-        )
-        return sorted(event["Actor"]["Attributes"]["name"] for event in events)
+        key = Work.of(self.of, {"stages": []}).key
+        return sorted(one["name"] for one in self.engine.starts(f"stagecoach.key={key}"))
 
     def test_stages_reach_services_and_services_each_other(self) -> None:
         copy = "until wget -q -O /www/x http://web:8000/x; do sleep 0.1; done; exec httpd -f -p 80 -h /www"
@@ -474,6 +465,8 @@ class TestInAnEngine:
         assert results[0]["outcome"] == "cancelled"
         assert time.monotonic() - asked < 30
 
+    # Another thread only reads from a socket of its own.
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
     @pytest.mark.parametrize(
         "moment",
         [("create_network", 1), ("create_container", 1), ("start", 1), ("start", 2), ("create_container", 3)],
@@ -494,6 +487,7 @@ class TestInAnEngine:
             assert self.engine.containers() == []
         self.backend().sweep(lambda one: one.identity["run_id"] != self.of["run_id"])
 
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
     def test_the_next_try_finds_work_with_services(self) -> None:
         code = f"import time\ntime.sleep(3)\n{GET}"
         the_unit = unit(self.of, {"kind": "python", "id": "get", "run": code}, web=WEB)
