@@ -21,6 +21,7 @@ class Proxy:
     :param path: of the daemon's socket
     :ivar url: where it listens
     :ivar cut: when to cut a connection, once
+    :ivar cuts: how often that was done
     """
 
     def __init__(self, path: str) -> None:
@@ -30,6 +31,7 @@ class Proxy:
         self._open: set[socket.socket] = set()
         self._refuses = False
         self.cut: Cut | None = None
+        self.cuts = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -92,6 +94,7 @@ class Proxy:
                 cut = self.cut
                 if forward and cut is not None and cut.request in data:
                     self.cut = None
+                    self.cuts += 1
                     left.append(cut.after)
                 if not forward and left:
                     target.sendall(data[: left[0]])

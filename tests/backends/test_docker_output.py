@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from hypothesis import given, settings
@@ -129,6 +129,25 @@ def test_the_end_without_a_newline() -> None:
     daemon = Daemon()
     daemon.messages = [Message(1, NOON, b"one\r\n"), Message(1, NOON + 1, b"the end")]
     assert daemon.read(Output(), None)[0] == ["one", "the end"]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_log_driver_that_gives_nothing_back(readable: bool) -> None:
+    from docker.errors import APIError
+
+    daemon = Daemon()
+
+    text = "a fault" if readable else "configured logging driver does not support reading"
+    answer = map(Mock(side_effect=APIError("no", explanation=text)), [None, None])
+    with patch.object(daemon, "give", return_value=answer):
+        if readable:
+            with pytest.raises(APIError):
+                daemon.read(Output(), None)
+            return
+        lines, position = daemon.read(Output(), None)
+        assert len(lines) == 1
+        assert "log driver" in lines[0]
+        assert daemon.read(Output(), position) == ([], position)
 
 
 def frame(stamp: str, text: bytes, stream: int = 1) -> bytes:

@@ -75,4 +75,6 @@ def test_a_mixed_job_on_the_oldest_and_the_newest_python(
     assert found["s3"]["outputs"] == {"sum": 3, "attempt": 1}
     assert found["note"]["outputs"]["stdout"] == "beside the document"
     assert "printed" in log.lines
-    assert found["s5"]["error"]["type"] == "ZeroDivisionError"
+    error = found["s5"]["error"]
+    assert error is not None
+    assert error["type"] == "ZeroDivisionError"

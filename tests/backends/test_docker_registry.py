@@ -202,7 +202,7 @@ def test_a_registry_with_too_much_to_do(
     image = push(private)
     connection(monkeypatch, private)
     private.answer = (status, "come back later")
-    result = run(hub, image, **({} if conn is None else {"conn": conn}))
+    result = run(hub, image, conn=conn)
     assert part in refused(result, "network", "RegistryUnavailable", image)
 
 
@@ -213,7 +213,7 @@ def test_a_registry_that_is_away(
     with Registry((NAME, PASSWORD)) as registry:
         image = push(registry)
     connection(monkeypatch, registry)
-    result = run(hub, image, **({} if conn is None else {"conn": conn}))
+    result = run(hub, image, conn=conn)
     refused(result, "network", "RegistryUnavailable", image)
 
 
