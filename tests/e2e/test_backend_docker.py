@@ -5,11 +5,13 @@ One run has a job for everything; the tests look at it one after the other.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -131,7 +133,12 @@ def engine() -> Iterator[DockerEngine]:
     if reason is not None:
         pytest.skip(reason)
     with DockerEngine(Path(tempfile.mkdtemp(prefix="sc-docker-"))) as started:
+        ended = threading.Event()
+        watcher = threading.Thread(target=watch_starts, args=(started, ended), daemon=True)
+        watcher.start()
         yield started
+        ended.set()
+        watcher.join(30)
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +170,30 @@ def containers(engine: DockerEngine, task: str) -> list[str]:
     return [found["Id"] for found in engine.client.containers(all=True, filters={"label": label})]
 
 
-def starts(engine: DockerEngine) -> Counter[str]:
-    """How often a container of each task was started since the engine was."""
+#: Every start of a container: its id, its task, and when.
+STARTS: set[tuple[str, str, int]] = set()
+
+
+def watch_starts(engine: DockerEngine, ended: threading.Event) -> None:
+    """Look all the time: the engine keeps the last 256 events, and one container has a dozen."""
+    while not ended.wait(2):
+        with contextlib.suppress(Exception):  # A daemon with too much to do is asked again.
+            look_for_starts(engine)
+
+
+def look_for_starts(engine: DockerEngine) -> None:
     events = engine.client.events(
         since=0, until=int(time.time()) + 1, filters={"type": "container", "event": "start"}, decode=True
     )
-    return Counter(event["Actor"]["Attributes"]["stagecoach.task"] for event in events)
+    for event in events:
+        actor = event["Actor"]
+        STARTS.add((actor["ID"], actor["Attributes"].get("stagecoach.task", ""), event["timeNano"]))
+
+
+def starts(engine: DockerEngine) -> Counter[str]:
+    """How often a container of each task was started since the engine was."""
+    look_for_starts(engine)
+    return Counter(task for _, task, _ in STARTS)
 
 
 def error_of(installation: Installation, run: Run, task: str, index: int = -1) -> dict[str, Any]:
