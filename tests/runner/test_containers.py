@@ -97,6 +97,21 @@ def test_jobs_in_containers_need_a_runner_that_knows_them(tmp_path: Path) -> Non
             jobs_at(tmp_path)
 
 
+def test_processes_of_a_runner_from_before_go_on(tmp_path: Path) -> None:
+    jobs = jobs_at(tmp_path)
+    (tmp_path / "archive").write_bytes(pack(f"until [ -e {tmp_path}/go ]; do sleep 0.05; done"))
+    jobs.accept(Order("a", "k"), str(tmp_path / "archive"))
+    jobs.close()
+    jobs = jobs_at(tmp_path, containers=nowhere(tmp_path, image="python:3"))
+    (tmp_path / "go").touch()
+    until = time.monotonic() + 60
+    while (job := jobs.get("a")) is None or not job.over:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert (job.state, job.exit_code, job.image) == ("ended", 0, None)
+    jobs.close()
+
+
 @pytest.mark.runs
 def test_a_daemon_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import signal as signals
 import threading
 import uuid
@@ -71,7 +72,7 @@ class Containers(Place):
 
     def prepare(self, archive: str, folder: str, home: str, shared: str | None) -> None:
         read_unit(archive)
-        os.link(archive, os.path.join(folder, "archive.tar"))
+        shutil.copyfile(archive, os.path.join(folder, "archive.tar"))
 
     def has_started(self, job: Job) -> bool:
         return os.path.exists(os.path.join(self._home, job.name, "launched"))
