@@ -62,15 +62,6 @@ class InstalledBackend:
             return ()
 
 
-    @property
-    def needed_without_image(self) -> tuple[str, ...]:
-        """Settings that only ``image:`` stages can do without; see ``RemoteBackend``."""
-        try:
-            return tuple(getattr(registry.find(self.type), "needed_without_image", ()))
-        except registry.BackendError:
-            return ()
-
-
 def check_settings(type_: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Check what stands under ``with``. What only a run can know, an expression, is left for the run.
 
