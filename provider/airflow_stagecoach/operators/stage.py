@@ -66,6 +66,8 @@ class StageOperator(StageBaseOperator):
                 self._tell_session(unit["workdir"])
                 result: Result = hider.value(backend.run(unit, hooks))
             else:
+                if "files" in unit:
+                    self._tell_session(unit["files"])
                 result = hider.value(self._run_remotely(context, unit, hooks, runs_on))
         return result
 
