@@ -134,8 +134,11 @@ def compose(unit: Unit, text: bytes) -> Result:
         return whole(unit, stage)
     try:
         _check(why, spec)
+        if why == "full" and b"No space left" not in err:
+            # Nor was there room to keep what the script said of it.
+            err += b"No space left on device\n"
         # Where the disk was full, nobody could count.
-        out_size, err_size = max(out_size, out_kept), max(err_size, err_kept)
+        out_size, err_size = max(out_size, len(out)), max(err_size, len(err))
         finished = Finished(code, _stream(out, out_size), _stream(err, err_size))
         check_exit(finished, "the script")
         outputs = {
@@ -182,7 +185,7 @@ def _check(why: str, spec: Mapping[str, Any]) -> None:
         )
     if why == "shell":
         raise StageError(f"shell: there is no {spec.get('shell', 'sh')} in the image", type="ShellNotFound")
-    if why != "-":
+    if why not in ("-", "full"):
         raise ValueError(f"{why!r} is no end of a script")
 
 

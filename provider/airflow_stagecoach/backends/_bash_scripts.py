@@ -83,6 +83,12 @@ else
         wait "$pid"
         code=$?
     done
+    # What filled the disk is mostly there still.
+    if [ "$why" = - ] && [ "$code" != 0 ]; then
+        printf '%65536s' ' ' 2>/dev/null >"$F/probe"
+        [ "$(($(wc -c <"$F/probe")))" = 65536 ] || why=full
+        : >"$F/probe"
+    fi
     : >"$F/reserve"
     [ -z "$watch" ] || kill "$watch" 2>/dev/null
     left=@DRAIN@
