@@ -354,9 +354,11 @@ class Cluster:
         since = self.core.list_namespaced_pod(namespace).metadata.resource_version
 
         def follow() -> None:
-            for event in watch.stream(self.core.list_namespaced_pod, namespace, resource_version=since):
-                if event["type"] == "ADDED":
-                    made[(event["object"].metadata.labels or {}).get("stagecoach.task", "")] += 1
+            # It ends with the block, or with a connection that is broken on purpose.
+            with contextlib.suppress(Exception):
+                for event in watch.stream(self.core.list_namespaced_pod, namespace, resource_version=since):
+                    if event["type"] == "ADDED":
+                        made[(event["object"].metadata.labels or {}).get("stagecoach.task", "")] += 1
 
         threading.Thread(target=follow, daemon=True).start()
         yield made
