@@ -9,14 +9,16 @@ On failure, what the components printed is in the folder that pytest names.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from e2e_client import Client, Installation
 
-from airflow_stagecoach.cli.local_airflow import LocalAirflow
+from airflow_stagecoach.cli.local_airflow import LocalAirflow, end_with_parent, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,15 +36,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """The address of a Redis for Celery; ``None`` where that is not installed."""
+    server = shutil.which("redis-server")
+    if server is None or find_spec("airflow.providers.celery") is None:
+        yield None
+        return
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    command += ["--save", "", "--appendonly", "no"]
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=end_with_parent)
+    yield f"redis://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, broker: str | None) -> Iterator[LocalAirflow]:
     """A running Airflow with an empty dags folder; everything is stopped at the end."""
     root = tmp_path_factory.mktemp("airflow")
     dags = root / "dags"
     dags.mkdir()
+    queues = {}
+    if broker is not None:
+        # Tasks still go to the first executor, but those that ask for a queue.
+        queues["core.executor"] = "LocalExecutor,CeleryExecutor"
+        queues["celery.broker_url"] = queues["celery.result_backend"] = f"{broker}/0"
     running = LocalAirflow(
         root / "home",
         dags,
         options={
+            **queues,
             "core.parallelism": "4",
             "dag_processor.parsing_processes": "1",
             "dag_processor.min_file_process_interval": "2",
