@@ -366,16 +366,23 @@ class DockerBackend(RemoteBackend):
             raise failed_pull(image, str(error.explanation or error)) from error
 
     def _put(self, container: str, archive: bytes, *, shared: bool) -> None:
-        folders = io.BytesIO()
-        with tarfile.open(fileobj=folders, mode="w") as outer:
+        # All at once: for each archive the daemon starts a program, as slow as the start of a container.
+        everything = io.BytesIO()
+        with (
+            tarfile.open(fileobj=everything, mode="w") as outer,
+            tarfile.open(fileobj=io.BytesIO(archive)) as inner,
+        ):
             # Any user of the image may write there: also into a new volume, which is root's.
             for folder in (FOLDER, self.workdir) if shared else (FOLDER,):
                 info = tarfile.TarInfo(folder.strip("/"))
                 info.type = tarfile.DIRTYPE
                 info.mode = 0o1777
                 outer.addfile(info)
-        self.client.put_archive(container, "/", folders.getvalue())
-        self.client.put_archive(container, FOLDER, archive)
+            for member in inner:
+                file = inner.extractfile(member)
+                member.name = f"{FOLDER.strip('/')}/{member.name}"
+                outer.addfile(member, file)
+        self.client.put_archive(container, "/", everything.getvalue())
 
 
 def _handle(container: str, name: str, labels: Mapping[str, str]) -> Handle:
