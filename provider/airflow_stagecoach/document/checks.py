@@ -19,6 +19,7 @@ from airflow_stagecoach.document.image_stage import ImageStage
 from airflow_stagecoach.document.matrix_checks import check_matrix
 from airflow_stagecoach.document.naming import stage_ids
 from airflow_stagecoach.document.nested_stages import CaseStage, ForEachStage, ParallelStage, UntilStage
+from airflow_stagecoach.document.oom_checks import check_on_oom
 from airflow_stagecoach.document.planner import calls_status
 from airflow_stagecoach.document.problems import Problem
 from airflow_stagecoach.document.python_code import shell_hint, syntax_fault
@@ -76,6 +77,7 @@ def check_workflow(
     check.run()
     check_services(workflow, damaged, backends, check.add)
     check_images(workflow, damaged, backends, check.add)
+    check_on_oom(workflow, damaged, backends, check.add)
     if policies is not None:
         check_policies(workflow, policies, check.add)
     return check.problems
