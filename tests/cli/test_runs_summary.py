@@ -121,3 +121,13 @@ def test_names_and_messages_do_not_become_markup() -> None:
     text = render_markdown(run_record(plan, found, at(200)))
     assert "a\\|b \\*c\\* &lt;d>" in text
     assert "\n````text\n```\n# not a head\n```\n````\n" in text
+
+
+@pytest.mark.parametrize("render", [render_text, render_markdown])
+def test_a_fallback_is_named(render: Any) -> None:
+    plan = workflow(job("a", stage("s"), fallback="r"), job("r", stage("s"), needs=["a"], fallback_of="a"))
+    rows = (task("a.s", "failed"), task("r.__gate__", "success"), task("r.s", "success"))
+    text = render(run_record(plan, facts(*rows, state="success"), at(200)))
+    assert "success, degraded, " in text
+    (line,) = (line for line in text.splitlines() if "fallback: r" in line)
+    assert "success (failure)" in line

@@ -85,15 +85,15 @@ CASES = [
     Case(
         "06_circuit_breaker",
         "success",
-        {"live": "success", "fallback": "skipped", "publish": "success"},
+        {"live": "success", "yesterday": "skipped", "publish": "success"},
         outputs={"publish.source": "live", "publish.rate": 1.09},
     ),
     Case(
         "06_circuit_breaker",
-        "failed",
-        {"live": "failure", "fallback": "success", "publish": "success"},
+        "success",
+        {"live": "success", "yesterday": "success", "publish": "success"},
         ["-p", "service=down", "-p", "currency=THB"],
-        {"publish.source": "fallback", "publish.rate": 38.4},
+        {"publish.source": "yesterday", "publish.rate": 38.4},
     ),
     Case(
         "07_clean_up",
@@ -191,7 +191,7 @@ CASES = [
         "14_retry",
         "success",
         {"download": "success"},
-        outputs={"download.attempt": 3, "download.files": "12"},
+        outputs={"download.attempt": 3, "download.files": "12", "download.size": 150 * 1024 * 1024},
     ),
     Case("14_retry", "failed", {"download": "failure"}, ["-p", "answer=forbidden"]),
     Case("16_records", "success", {"import": "success"}, outputs={"import.orders": ["A-1", "A-2", "A-3"]}),

@@ -23,6 +23,12 @@ def test_jobs_may_stand_before_their_needs() -> None:
     assert [j["id"] for j in ordered] == ["first", "last"]
 
 
+def test_a_follower_comes_after_the_fallback_of_its_need() -> None:
+    jobs = [job("b", needs=["a"]), job("r", needs=["a"], fallback_of="a"), job("a", fallback="r")]
+    ordered = in_order(jobs)  # type: ignore[arg-type]  # plans of the tests
+    assert [j["id"] for j in ordered] == ["a", "r", "b"]
+
+
 def test_a_run_that_a_person_marks_is_told_by_its_stages() -> None:
     """Airflow skips results then, but no teardowns; and lets only the last tasks decide the state."""
     legs = {"legs": [{"x": 1}], "axes": ["x"]}

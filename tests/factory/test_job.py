@@ -227,3 +227,61 @@ def test_a_gate_is_as_urgent_as_the_most_urgent_stage_behind_it() -> None:
     gate = dag.task_dict["a.__gate__"]
     assert (gate.priority_weight, gate.weight_rule) == (7, "absolute")
     assert dag.task_dict["b.__gate__"].weight_rule == "downstream"
+
+
+# -- fallback -------------------------------------------------------------------------------
+
+
+def with_fallback(*more: Any, main: Any = None, standin: Any = None) -> Any:
+    return graph(
+        job("a", *(main or [stage("s")]), fallback="r"),
+        *more,
+        job("r", needs=["a", *(standin or {}).pop("needs", [])], fallback_of="a", **(standin or {})),
+        job("b", needs=["a"]),
+    )
+
+
+def test_a_fallback_starts_when_its_job_failed_and_followers_need_either() -> None:
+    tasks = with_fallback()
+    assert tasks["r.__failed__"] == ("all_failed", {"a.s"})
+    assert tasks["r.__gate__"] == ("all_success", {"r.__failed__"})
+    assert tasks["r.s"] == (NF1, {"r.__gate__"})
+    assert tasks["r.__either__"] == ("one_success", {"a.s", "r.s"})
+    assert tasks["b.s"] == ("all_success", {"r.__either__"})
+    assert tasks["__run__"] == ("none_failed", {"r.__either__", "r.s", "b.s"})
+
+
+def test_a_fallback_with_needs_of_its_own_waits_for_all_of_them() -> None:
+    tasks = with_fallback(job("c"), standin={"needs": ["c"]})
+    assert tasks["r.__gate__"] == ("none_failed", {"r.__failed__", "c.s"})
+
+
+def test_a_fallback_starts_only_when_every_leg_has_ended() -> None:
+    legs = {"legs": [{"x": 1}, {"x": 2}], "axes": ["x"]}
+    tasks = graph(
+        job("m", strategy=legs, fallback="r"),
+        job("r", needs=["m"], fallback_of="m", strategy=legs),
+        job("b", needs=["m"]),
+    )
+    assert tasks["m.__result__"] == ("one_success", {"m.__verdict__", "m.__settled__"})
+    assert tasks["r.__failed__"] == ("all_failed", {"m.__result__"})
+    assert tasks["r.__result__"] == ("one_success", {"r.__verdict__", "r.__settled__"})
+    assert tasks["r.__either__"] == ("one_success", {"m.__result__", "r.__result__"})
+
+
+def test_a_fallback_waits_for_the_stages_that_run_after_a_failure() -> None:
+    tasks = with_fallback(main=[stage("s"), stage("t", if_="always()")])
+    assert tasks["a.__result__"] == ("one_success", {"a.__verdict__", "a.__settled__"})
+    assert tasks["a.__ready__"] == ("all_done", {"a.s", "a.t"})
+
+
+def test_a_tolerated_fallback() -> None:
+    tasks = with_fallback(standin={"continue_on_error": True})
+    assert tasks["r.__either__"] == ("one_success", {"a.s", "r.__end__"})
+
+
+def test_a_failure_that_a_fallback_made_good_does_not_fail_a_run_that_cleans_up() -> None:
+    tasks = graph(
+        job("a", stage("s"), teardown("clean"), fallback="r"), job("r", needs=["a"], fallback_of="a")
+    )
+    assert tasks["__run__"] == ("none_failed", {"r.__either__", "r.s"})

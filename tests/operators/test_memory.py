@@ -86,7 +86,7 @@ def test_what_is_told() -> None:
         tries(plan({"factor": 2.0}), OOM, OTHER)
     texts = [line["event"] % tuple(line.get("positional_args", ())) for line in lines]
     assert "The try ran out of memory with 200Mi; the next one gets 400Mi" in texts
-    assert "Memory of this try: 400Mi, in place of 200Mi: 1 before it ran out of memory" in texts
+    assert "Memory of this try: 400Mi, in place of 200Mi: 1 before it ran out" in texts
 
 
 def test_without_on_oom_an_identical_repeat_is_warned_about_once_per_try() -> None:

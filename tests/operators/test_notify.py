@@ -79,6 +79,7 @@ class TestAStage:
         end(self.plan(receiver.url, "echo hi"), "on_success_callback")
         (body,) = receiver.bodies
         assert (body["event"], body["job"], body["stage"]) == ("success", "a", "s")
+        assert (body["fallback"], body["fallback_of"]) == (None, None)
         assert body["record"]["outcome"] == "success"
         assert body["log_url"] == "http://airflow/log"
 
@@ -150,6 +151,16 @@ class TestAStage:
         end(plan, "on_success_callback")
         ((headers, body),) = receiver.got
         assert verify("k3y", body, headers["X-Stagecoach-Signature-256"])
+
+    @pytest.mark.parametrize(("key", "other"), [("fallback", "fallback_of"), ("fallback_of", "fallback")])
+    def test_a_fallback_is_told_of(self, receiver: Receiver, key: str, other: str) -> None:
+        notify = told(receiver.url, "failure")
+        end(
+            workflow(job("a", {**stage("s", bash="exit 1"), "notify": notify}, **{key: "b"})),
+            "on_failure_callback",
+        )
+        (body,) = receiver.bodies
+        assert (body[key], body[other]) == ("b", None)
 
     def test_several_are_told_side_by_side(self, receiver: Receiver) -> None:
         plan = workflow(job("a", {**stage("s"), "notify": told(receiver.url, *["success"] * 5)}))

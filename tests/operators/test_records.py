@@ -487,3 +487,85 @@ def test_stages_that_another_run_keeps_from_working(state: str) -> None:
         "cancelled",
         "concurrency",
     )
+
+
+# -- where things stand, and what a fallback made good ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "job_status"),
+    [
+        (("success", "success"), "completed"),
+        (("success", None), "running"),
+        ((None, None), "pending"),
+        (("running", None), "running"),
+        (("up_for_retry", None), "retrying"),
+        (("failed", "upstream_failed"), "failed"),
+        (("skipped", "skipped"), "skipped"),
+        (("success", "skipped"), "completed"),
+    ],
+)
+def test_where_a_job_stands(states: tuple[str | None, ...], job_status: str) -> None:
+    plan = workflow(job("j", stage("s"), stage("t")))
+    rows = [task(f"j.{name}", state) for name, state in zip("st", states, strict=True)]
+    shown = show(plan, facts(*rows, state="running"))["jobs"]["j"]
+    assert shown["status"] == job_status
+    assert [record["state"] for record in shown["stages"].values()] == list(states)
+
+
+def test_a_matrix_stands_where_its_worst_leg_does() -> None:
+    plan = workflow(job("m", stage("s"), strategy={"legs": [{"x": n} for n in range(3)], "axes": ["x"]}))
+    rows = [task("m.s", state, index=n) for n, state in enumerate(("success", "running", None))]
+    shown = show(plan, facts(*rows, state="running"))["jobs"]["m"]
+    assert [leg["status"] for leg in shown["legs"]] == ["completed", "running", "pending"]
+    assert shown["status"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("gate", "status"),
+    [
+        (None, "pending"),
+        ("running", "running"),
+        ("failed", "failed"),
+        ("skipped", "skipped"),
+        ("success", "skipped"),
+    ],
+)
+def test_a_matrix_without_legs_stands_where_its_gate_does(gate: str | None, status: str) -> None:
+    plan = workflow(job("m", stage("s"), strategy={"matrix": {"x": "${{ params.xs }}"}, "axes": ["x"]}))
+    assert show(plan, facts(task("m.__gate__", gate), task("m.s", None)))["jobs"]["m"]["status"] == status
+
+
+FALLBACK = workflow(
+    job("a", stage("s"), fallback="r"),
+    job("r", stage("s"), needs=["a"], fallback_of="a"),
+    job("b", needs=["a"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("main", "fallback", "result", "degraded"),
+    [
+        ("success", "skipped", "success", False),
+        ("failed", "success", "success", True),
+        ("failed", "failed", "failure", False),
+        ("failed", "skipped", "failure", False),
+        ("failed", "running", "failure", False),
+        ("skipped", "skipped", "skipped", False),
+        ("upstream_failed", "skipped", "upstream_failed", False),
+        ("running", None, None, False),
+    ],
+)
+def test_a_fallback(main: str, fallback: str | None, result: str | None, degraded: bool) -> None:
+    found = facts(
+        task("a.s", main),
+        task("r.__gate__", fallback and "success"),
+        task("r.s", fallback),
+        task("b.s", None),
+    )
+    run = show(FALLBACK, found)
+    shown = run["jobs"]["a"]
+    assert (shown["result"], shown["degraded"], shown["fallback"]) == (result, degraded, "r")
+    assert shown["outcome"] == ("failure" if main == "failed" else result)
+    assert run["degraded"] is degraded
+    assert run["jobs"]["r"]["degraded"] is False

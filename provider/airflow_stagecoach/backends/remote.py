@@ -122,8 +122,8 @@ class RemoteBackend(Backend):
     :raises BackendConfigError: it does not fit the model
     """
 
-    #: What it can do beyond running a unit: ``gpu``, ``volumes``, ``services``, ``image``; ``memory``: the memory
-    #: in the unit's ``resources`` is its limit; ``memory-of-stages``: also of each stage where several are a unit.
+    #: What it can do beyond running a unit: ``gpu``, ``volumes``, ``services``, ``image``; ``memory``: the
+    #: memory in the unit's ``resources`` is its limit; ``memory-of-stages``: also of each of several stages.
     capabilities: ClassVar[frozenset[str]] = frozenset()
 
     #: The pydantic model of ``with``, which becomes :attr:`settings`.

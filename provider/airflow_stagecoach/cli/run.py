@@ -221,7 +221,8 @@ def _print_summary(outcome: dict[str, Any], stdout: TextIO) -> None:
     print(file=stdout)
     width = max(map(len, outcome["jobs"]), default=0)
     for job_id, job in outcome["jobs"].items():
-        print(f"  {job_id:<{width}}  {job['result']}", file=stdout)
+        why = " (degraded: its fallback succeeded)" if job.get("degraded") else ""
+        print(f"  {job_id:<{width}}  {job['result']}{why}", file=stdout)
         for name, value in job["outputs"].items():
             text = json.dumps(value, default=_json_value, ensure_ascii=False)
             print(
@@ -229,7 +230,8 @@ def _print_summary(outcome: dict[str, Any], stdout: TextIO) -> None:
             )
     for line in _record_lines(outcome):
         print(line, file=stdout)
-    print(f"{outcome['workflow']}: {outcome['state']}", file=stdout)
+    degraded = any(job.get("degraded") for job in outcome["jobs"].values())
+    print(f"{outcome['workflow']}: {outcome['state']}{', degraded' if degraded else ''}", file=stdout)
 
 
 def _record_lines(outcome: dict[str, Any]) -> Iterator[str]:

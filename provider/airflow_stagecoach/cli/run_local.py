@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Tasks of ours that a scheduler or a triggerer settles without a worker.
 _NOTHING_TO_RUN = (
-    r"(.*\.)?__(start|slot|verdict|ready|settled|result|tolerated|end|run"
+    r"(.*\.)?__(start|slot|verdict|ready|settled|result|tolerated|end|failed|either|run"
     r"|concurrency|entered|lease|release)__"
 )
 

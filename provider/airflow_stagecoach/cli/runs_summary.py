@@ -48,7 +48,7 @@ class Line:
 def head(run: Mapping[str, Any]) -> str:
     """State, time and counts in one sentence."""
     progress = run["progress"]
-    parts = [run["state"]]
+    parts = [run["state"], "degraded"] if run["degraded"] else [run["state"]]
     if run["duration"] is not None:
         parts.append(f"{duration(run['duration'])}{'' if run['end'] else ' so far'}")
     parts.append(f"{progress['done']}/{progress['total']} stages done")
@@ -91,13 +91,20 @@ def lines(run: Mapping[str, Any]) -> Iterator[Line]:
             _progress(job),
             str(job["tries"]),
             duration(job["duration"]),
-            "" if job["result"] == job["outcome"] else "continue-on-error",
+            _made_good(job),
         )
         if "stages" in job:
             for name, record in job["stages"].items():
                 yield _stage(1, name, record)
         else:
             yield from _legs(job["legs"])
+
+
+def _made_good(job: Mapping[str, Any]) -> str:
+    """Why a job that failed counts as success."""
+    if job["degraded"]:
+        return f"fallback: {job['fallback']}"
+    return "" if job["result"] == job["outcome"] else "continue-on-error"
 
 
 def _legs(legs: list[dict[str, Any]]) -> Iterator[Line]:

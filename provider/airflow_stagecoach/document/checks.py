@@ -10,6 +10,7 @@ from airflow_stagecoach import expressions
 from airflow_stagecoach.document.control_checks import check_control, check_policies
 from airflow_stagecoach.document.cycles import cycles
 from airflow_stagecoach.document.diagnostics import did_you_mean
+from airflow_stagecoach.document.fallback_checks import check_fallbacks
 from airflow_stagecoach.document.fields import (
     check_id,
     has_expression,
@@ -78,6 +79,7 @@ def check_workflow(
     check_services(workflow, damaged, backends, check.add)
     check_images(workflow, damaged, backends, check.add)
     check_on_oom(workflow, damaged, backends, check.add)
+    check_fallbacks(workflow, damaged, check.add)
     if policies is not None:
         check_policies(workflow, policies, check.add)
     return check.problems

@@ -138,6 +138,7 @@ class Job(Model):
         "params": "`params` belongs to the workflow",
         "description": "write desc",
         "rule": "write trigger-rule",
+        **dict.fromkeys(("fallback-job", "fallbacks", "on-failure-job", "instead"), "write fallback"),
     }
 
     id: FilledText | None = Field(None, description="the key of the job; here only the same again")
@@ -183,6 +184,11 @@ class Job(Model):
     )
     retry: RetryField | None = Field(None, description="for its stages that have none of their own")
     continue_on_error: Flag | None = Field(None, description="a failure does not fail the run")
+    fallback: FilledText | None = Field(
+        None,
+        description="the job that runs in its place when it has failed, after its last try; who needs it "
+        "goes on when either succeeded",
+    )
     granularity: (
         Annotated[
             Literal["stage", "job"],

@@ -1,4 +1,4 @@
-"""Whether ``retry: {on-oom}`` can do what it says: the stage has memory that somebody limits, and room to grow."""
+"""Whether ``retry: {on-oom}`` can do what it says: the stage's memory has a limit, and room to grow."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ class _Check:
             )
             return
         if on_oom.max is not None and on_oom.max <= memory:
-            message = f"max {shown('memory', on_oom.max)} is not above the memory of {which}, {shown('memory', memory)}"
+            most, first = shown("memory", on_oom.max), shown("memory", memory)
+            message = f"max {most} is not above the memory of {which}, {first}"
             self.add("out-of-range", message, (*place, "max"), "raise max")
         if not (stage.kind == "image" and self._type(job) == "local"):  # which is a container anyway
             self._place(job, place)
@@ -144,8 +145,8 @@ class _Check:
             self.add("bad-combination", message, place, "remove on-oom, or write runs-on: docker or local")
         elif job.one_task and MEMORY_OF_STAGES not in can:
             message = (
-                f"with {job.one_task} all stages run in one place, which {type_} gives its memory before the first, "
-                "so 'on-oom' cannot raise it"
+                f"with {job.one_task} all stages run in one place, which {type_} gives its memory before the "
+                "first, so 'on-oom' cannot raise it"
             )
             hint = "remove on-oom" if job.services else "write granularity: stage, or remove on-oom"
             self.add("bad-combination", message, place, hint)

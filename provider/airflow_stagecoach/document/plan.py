@@ -187,6 +187,8 @@ class JobPlan(TypedDict):
     env: NotRequired[dict[str, Any]]
     outputs: NotRequired[dict[str, Any]]
     continue_on_error: NotRequired[bool]
+    fallback: NotRequired[str]  # the job that runs when this one has failed
+    fallback_of: NotRequired[str]  # the job that this one stands in for; also the first of its needs
     services: NotRequired[dict[str, ServicePlan]]  # by host name; then the granularity is job
     granularity: NotRequired[str]  # stage where absent
     timeout: NotRequired[float]  # the job's total

@@ -10,6 +10,7 @@ from airflow_stagecoach.document.fields import (
 from airflow_stagecoach.document.inherit import add_inherited, innermost
 from airflow_stagecoach.document.matrix import expand
 from airflow_stagecoach.document.naming import stage_ids, task_ids
+from airflow_stagecoach.document.needs import fallbacks, needs_of
 from airflow_stagecoach.document.plan import PLAN_FORMAT
 from airflow_stagecoach.document.stage import spec_of
 
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
 def plan_workflow(workflow: Workflow) -> WorkflowPlan:
     """The plan of a workflow that passed :func:`~airflow_stagecoach.document.checks.check_workflow`."""
+    mains = fallbacks(workflow.jobs)
     plan: WorkflowPlan = {
         "format": PLAN_FORMAT,
         "dag_id": workflow.dag_id,
         "line": workflow._line,
-        "jobs": [plan_job(job, workflow) for job in workflow.jobs.values()],
+        "jobs": [plan_job(job, workflow, mains.get(name)) for name, job in workflow.jobs.items()],
     }
     if workflow.name != workflow.dag_id:
         plan["name"] = workflow.name
@@ -62,8 +64,11 @@ def plan_workflow(workflow: Workflow) -> WorkflowPlan:
     return plan
 
 
-def plan_job(job: Job, workflow: Workflow) -> JobPlan:
-    """The plan of one job of ``workflow``, with the workflow's defaults for its stages."""
+def plan_job(job: Job, workflow: Workflow, main: str | None = None) -> JobPlan:
+    """The plan of one job of ``workflow``, with the workflow's defaults for its stages.
+
+    :param main: of a fallback, the job that it stands in for
+    """
     ids, tasks = stage_ids(job.stages), task_ids(job.stages)
     plan: JobPlan = {
         "id": job.id or "",
@@ -82,8 +87,9 @@ def plan_job(job: Job, workflow: Workflow) -> JobPlan:
         plan["name"] = job.name
     if job.desc:
         plan["desc"] = job.desc
-    if job.needs:
-        plan["needs"] = list(dict.fromkeys(job.needs))
+    needs = needs_of(job, main)
+    if needs:
+        plan["needs"] = needs
     if job.trigger_rule is not None:
         plan["trigger_rule"] = job.trigger_rule.value
     if job.condition is not None:
@@ -99,6 +105,10 @@ def plan_job(job: Job, workflow: Workflow) -> JobPlan:
         plan["outputs"] = job.outputs
     if job.continue_on_error:
         plan["continue_on_error"] = True
+    if job.fallback is not None:
+        plan["fallback"] = job.fallback
+    if main is not None:
+        plan["fallback_of"] = main
     if job.services:
         plan["services"] = {name: service.plan() for name, service in job.services.items()}
     if job.one_task:

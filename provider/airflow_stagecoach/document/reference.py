@@ -208,7 +208,7 @@ that are tasks of their own have one.
 """
 
 
-_ON_OOM = """Running out of memory is the category `resource` with the reason `OOMKilled` or `out-of-memory`. The
+_ON_OOM = """Running out of memory is the category `resource`, reason `OOMKilled` or `out-of-memory`. The
 stage needs `resources: {memory}`, and a place that limits it by that. With `granularity: job` each stage
 needs a limit of its own, which it has on a worker and on a self-hosted runner. `on` need not name it.
 """

@@ -283,9 +283,9 @@ class Retry(Model):
         if self.max == 0:
             message = "'on-oom' is about the next try, and with max: 0 there is none"
             faults.add(fault("bad-combination", message, "raise max", on_key=True), "on-oom")
-        for word in _OUT_OF_MEMORY.intersection(self.never or ()):
-            message = f"'on-oom' needs another try, which `never: {word}` forbids"
-            faults.add(fault("bad-combination", message, f"remove {word} from never, or on-oom"), "never")
+        for name in sorted(_OUT_OF_MEMORY.intersection(self.never or ())):
+            message = f"'on-oom' needs another try, which `never: {name}` forbids"
+            faults.add(fault("bad-combination", message, f"remove {name} from never, or on-oom"), "never")
         for index, rule in enumerate(self.rules or ()):
             if rule.action == "fail" and _OUT_OF_MEMORY.intersection(rule.match):
                 message = "'on-oom' needs another try, which this rule forbids"

@@ -12,6 +12,7 @@ from airflow_stagecoach.document.fields import (
     has_expression,
 )
 from airflow_stagecoach.document.naming import stage_ids
+from airflow_stagecoach.document.needs import fallbacks, needs_of
 from airflow_stagecoach.document.planner import axis_names
 from airflow_stagecoach.expressions import Kind, Record, Scope, Words
 
@@ -45,7 +46,7 @@ RUN_FIELDS: dict[str, Kind] = {
 #: What a result can be.
 RESULTS = Words(("success", "failure", "skipped", "upstream_failed", "cancelled"))
 #: ``needs.<job>.<field>`` and ``jobs.<job>.<field>``.
-JOB_FIELDS = ("result", "outcome", "state", "outputs", "legs", "stages")
+JOB_FIELDS = ("result", "outcome", "degraded", "state", "outputs", "legs", "stages")
 #: ``stages.<id>.<field>``.
 STAGE_FIELDS = ("outputs", "result", "state", "outcome")
 #: ``strategy.<field>``.
@@ -113,6 +114,7 @@ class Scopes:
         self._workflow = workflow
         self._damaged = damaged
         self._ancestors = ancestors(workflow.jobs)
+        self._mains = fallbacks(workflow.jobs)
         self._of_job: dict[str, dict[str, Shape]] = {}
         self._shapes: dict[str, Shape] = {}
         self._base: dict[str, Shape] = {
@@ -240,7 +242,7 @@ class Scopes:
         if any(need not in jobs for need in job.needs or ()):
             # One of them is misspelt, which is a fault of its own; the right one may be any.
             return {"needs": Kind.ANYTHING, "jobs": Kind.ANYTHING}
-        direct = dict.fromkeys(need for need in job.needs or () if need in jobs)
+        direct = dict.fromkeys(need for need in needs_of(job, self._mains.get(name)) if need in jobs)
         far = self._ancestors[name]
 
         def advice(other: str, *, direct_only: bool) -> str | None:
@@ -277,7 +279,7 @@ class Scopes:
         if ("jobs", job.id) in self._damaged:
             return Kind.ANYTHING
         fields: dict[str, Shape] = dict.fromkeys(JOB_FIELDS, Kind.ANYTHING)
-        fields.update(result=RESULTS, outcome=RESULTS, state=Kind.TEXT, legs=Kind.LIST)
+        fields.update(result=RESULTS, outcome=RESULTS, degraded=Kind.BOOLEAN, state=Kind.TEXT, legs=Kind.LIST)
         if job.outputs is not None and ("jobs", job.id, "outputs") not in self._damaged:
             fields["outputs"] = Record(dict.fromkeys(job.outputs, Kind.ANYTHING), noun="output")
         return Record(fields, noun="field of a job")
@@ -322,14 +324,15 @@ def without_secrets(scope: Scope, where: str) -> Scope:
 def ancestors(jobs: Mapping[str, Job]) -> dict[str, set[str]]:
     """Direct and indirect needs of each job, cycles and unknown names included only once."""
     result: dict[str, set[str]] = {}
+    mains = fallbacks(jobs)
     for name in jobs:
         seen: set[str] = set()
-        stack = list(jobs[name].needs or ())
+        stack = needs_of(jobs[name], mains.get(name))
         while stack:
             other = stack.pop()
             if other in seen or other not in jobs:
                 continue
             seen.add(other)
-            stack += jobs[other].needs or ()
+            stack += needs_of(jobs[other], mains.get(other))
         result[name] = seen
     return result

@@ -1,7 +1,7 @@
 """More memory after a try that had too little: ``retry: {on-oom: {memory: x2, max: 16Gi}}``. Pure functions.
 
-``on_oom`` is an ``OnOomPlan``: ``factor`` or ``add`` (bytes), and maybe ``max`` (bytes). Request and limit both
-grow, each from what the document says, by as many steps as tries of the series ran out of memory.
+``on_oom`` is an ``OnOomPlan``: ``factor`` or ``add`` (bytes), and maybe ``max`` (bytes). Request and limit
+both grow, each from what the document says, by as many steps as tries of the series ran out of memory.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def told(
         return f"The try ran out of memory, and the next one has no more: {advice}", "warning"
     had, gets = (memory_limit(grown(resources or {}, on_oom, number)) for number in (times - 1, times))
     if had == gets:
-        text = f"The try ran out of memory with {shown(had)}, and the next one has no more: `on-oom` allows no more"
-        return text, "warning"
+        most = f"{shown(had)}, the most that `on-oom` allows"
+        return f"The try ran out of memory with {most}, and the next one has no more", "warning"
     return f"The try ran out of memory with {shown(had)}; the next one gets {shown(gets)}", "info"
 
 

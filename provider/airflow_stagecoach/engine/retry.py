@@ -1,7 +1,8 @@
 """Repeating a failed stage: whether, and after how long. Pure functions.
 
 The rules are those of DESIGN ("Retry"): ``{max, delay, backoff, factor, increment, max_delay, delays,
-jitter, on, never, rules, on_oom}``, delays in seconds. ``on``, ``never`` and the ``match`` of a rule hold matchers:
+jitter, on, never, rules, on_oom}``, delays in seconds. ``on``, ``never`` and the ``match`` of a rule hold
+matchers:
 
 * the name or dotted path of an exception's class (``requests.ConnectionError``), bases count too,
   or the type of an error of ours (``TimedOut``)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 from airflow_stagecoach.factory._edges import connect
-from airflow_stagecoach.factory._job import PASS_FAILURE_ON, JobGroup, likely_skips
+from airflow_stagecoach.factory._job import PASS_FAILURE_ON, JobGroup, judges, likely_skips
 from airflow_stagecoach.factory._stage import default_timeout
 from airflow_stagecoach.operators._run import work_stages
 
@@ -65,13 +65,16 @@ class Graph:
         end.is_teardown = True
         end.on_failure_fail_dagrun = True
         for group in groups:
-            if not group.job.get("continue_on_error"):
+            # A job whose failure is made good does not fail the run; what stands in for it may.
+            if not (group.job.get("continue_on_error") or "fallback" in group.job):
                 connect(group.stages, end)
 
     def _hides_failures(self) -> bool:
         """Whether a failed job could end in a successful run: some job may run after a failure."""
         return any(
-            job.get("status_functions") or job.get("trigger_rule", "all_success") not in PASS_FAILURE_ON
+            job.get("status_functions")
+            or "fallback" in job
+            or job.get("trigger_rule", "all_success") not in PASS_FAILURE_ON
             for job in self.workflow["jobs"]
         )
 
@@ -82,6 +85,7 @@ class Graph:
             strategy = job.get("strategy")
             self._skippable[job_id] = (
                 "condition" in job
+                or "fallback_of" in job
                 or job.get("trigger_rule", "all_success") not in PASS_FAILURE_ON
                 or (strategy is not None and not strategy.get("legs"))
                 or all(likely_skips(stage) for stage in work_stages(job))
@@ -90,28 +94,49 @@ class Graph:
         return self._skippable[job_id]
 
     def _late_jobs(self) -> set[str]:
-        """Matrix jobs whose result must wait for all legs: some job after them may start on a failure."""
+        """Jobs whose result must wait until all of them has ended: a job after them may start on a failure.
+
+        Such are jobs with a matrix; and, before a fallback, those with a stage that runs after a failure.
+        """
         late: set[str] = set()
         for job in self.workflow["jobs"]:
-            if job.get("status_functions") or job.get("trigger_rule") in _START_ON_FAILURE:
+            if "fallback" in job:
+                waiting = [job["id"]]
+            elif job.get("status_functions") or job.get("trigger_rule") in _START_ON_FAILURE:
                 waiting = list(job.get("needs", ()))
-                while waiting:
-                    name = waiting.pop()
-                    if name not in late:
-                        late.add(name)
-                        waiting += self.jobs[name].get("needs", ())
-        return {name for name in late if "strategy" in self.jobs[name]}
+            else:
+                continue
+            while waiting:
+                name = waiting.pop()
+                if name not in late:
+                    late.add(name)
+                    waiting += _before(self.jobs[name])
+        return {name for name in late if self._ends_in_parts(self.jobs[name])}
+
+    def _ends_in_parts(self, job: JobPlan) -> bool:
+        """Whether something of a job may still run when it is known that it has failed."""
+        return "strategy" in job or ("fallback" in job and any(judges(stage) for stage in work_stages(job)))
+
+
+def _before(job: JobPlan) -> list[str]:
+    """What ends before a job's result is known: its needs, and its fallback."""
+    return [*job.get("needs", ()), *([job["fallback"]] if "fallback" in job else ())]
 
 
 def in_order(jobs: Iterable[JobPlan]) -> list[JobPlan]:
-    """Jobs with every job after its needs; otherwise in document order."""
+    """Jobs with every job after its needs and their fallbacks; otherwise in document order."""
     by_id = {job["id"]: job for job in jobs}
     ordered: dict[str, JobPlan] = {}
 
     def visit(job: JobPlan) -> None:
+        if job["id"] in ordered:
+            return
         for name in job.get("needs", ()):
             visit(by_id[name])
-        ordered.setdefault(job["id"], job)
+            fallback = by_id[name].get("fallback")
+            if fallback is not None and fallback != job["id"]:
+                visit(by_id[fallback])
+        ordered[job["id"]] = job
 
     for job in by_id.values():
         visit(job)

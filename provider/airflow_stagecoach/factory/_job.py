@@ -11,6 +11,8 @@ The rules (tried under Airflow's scheduler) in short:
   they did; whether one of them ran it asks itself;
 * a job's **result** is what followers depend on: the last stage where its state
   always tells the job's, else a task over all stages but teardowns;
+* a **fallback** starts when the job that it stands in for has failed, and that job's followers depend on a
+  task over both (:meth:`JobGroup._joined`);
 * legs are independent, so Airflow marks a result failed as soon as one leg
   failed. Where a follower might start on a failure, the result waits for all
   legs (:meth:`JobGroup._late_result`).
@@ -66,16 +68,18 @@ class JobGroup:
         self.graph = graph
         self.job = job
         self.strategy = job.get("strategy")
-        self.needs = [graph.results[name] for name in job.get("needs", ())]
+        self.main = job.get("fallback_of")
+        self.needs = [graph.results[name] for name in job.get("needs", ()) if name != self.main]
         self.rule = "all_done" if job.get("status_functions") else job.get("trigger_rule", "all_success")
         self.tasks = self._tasks()
         self.stages: list[BaseOperator] = []
         # Airflow's all_success is decided by what comes first, a skipped or a failed need. The gate waits
         # for all needs, so that a failure always counts.
-        self.skip_after_skipped = (
-            self.rule == "all_success"
-            and len(self.needs) > 1
-            and any(graph.can_be_skipped(name) for name in job.get("needs", ()))
+        others = [name for name in job.get("needs", ()) if name != self.main]
+        self.skip_after_skipped = self.rule == "all_success" and (
+            bool(others)
+            if self.main is not None
+            else len(others) > 1 and any(graph.can_be_skipped(name) for name in others)
         )
         if self.skip_after_skipped:
             self.rule = "none_failed"
@@ -95,6 +99,8 @@ class JobGroup:
         with TaskGroup(
             job["id"], group_display_name=name or job["id"], tooltip=job.get("desc", "").split("\n")[0]
         ):
+            if self.main is not None:
+                self.needs.insert(0, self._failed(self.graph.results[self.main]))
             anchor = self._anchor()
             self.setup = self._setup(anchor)
             if self.strategy is None:
@@ -105,6 +111,8 @@ class JobGroup:
                 result = self._late_result() if job["id"] in self.graph.late else self._result(self.stages)
             if job.get("continue_on_error"):
                 result = self._tolerated(result, anchor)
+            if self.main is not None:
+                self.graph.results[self.main] = self._joined(self.graph.results[self.main], result)
         return result
 
     # -- before the stages ------------------------------------------------------------------
@@ -113,12 +121,12 @@ class JobGroup:
         job = self.job
         strategy: Any = self.strategy or {}
         computed = "matrix" in strategy or isinstance(strategy.get("max_parallel"), str)
-        if "condition" in job or computed or self.skip_after_skipped:
+        if "condition" in job or computed or self.skip_after_skipped or self.main is not None:
             from airflow_stagecoach.operators.gate import GateOperator
 
             anchor: BaseOperator = GateOperator(
                 task_id=GATE,
-                task_display_name="if" if "condition" in job else "matrix" if computed else "needs",
+                task_display_name=self._gate_name(computed=computed),
                 skip_after_skipped=self.skip_after_skipped,
                 workflow=self.graph.workflow,
                 job=job,
@@ -132,6 +140,34 @@ class JobGroup:
             anchor = EmptyOperator(task_id=START, task_display_name="start", trigger_rule=self.rule)
         connect(self.needs, anchor)
         return anchor
+
+    def _gate_name(self, *, computed: bool) -> str:
+        if "condition" in self.job:
+            return "if"
+        return "matrix" if computed else "needs" if self.main is None else "fallback"
+
+    def _failed(self, main: BaseOperator) -> BaseOperator:
+        """Whether the job before a fallback failed, so that no worker is needed where it did not.
+
+        Airflow's ``all_failed`` holds also where that job was never tried, because a need of it failed: the
+        gate looks.
+        """
+        failed = EmptyOperator(
+            task_id="__failed__", task_display_name="job failed", trigger_rule="all_failed"
+        )
+        connect([main], failed)
+        return failed
+
+    def _joined(self, main: BaseOperator, result: BaseOperator) -> BaseOperator:
+        """What followers of the job before a fallback depend on: it succeeded, or the fallback did.
+
+        ``one_success`` is skipped only where both were, and fails only when both have ended.
+        """
+        joined = EmptyOperator(
+            task_id="__either__", task_display_name="job or fallback", trigger_rule="one_success"
+        )
+        connect([main, result], joined)
+        return joined
 
     def _first_stage_is_anchor(self) -> bool:
         """Whether the first stage can carry the job's trigger rule.
@@ -190,10 +226,10 @@ class JobGroup:
             connect([*always, *before], slot)
             before = [slot]
         for number, (position, stage) in enumerate(self.tasks):
-            judges = number > 0 and _judges(stage)
+            judging = number > 0 and judges(stage)
             upstream = list({task.task_id: task for task in (*always, *before)}.values())
             if upstream:
-                task = self._stage(stage, position, matrix, "all_done" if judges else rule)
+                task = self._stage(stage, position, matrix, "all_done" if judging else rule)
             else:
                 upstream = self.needs
                 task = self._stage(stage, position, matrix, self.rule)
@@ -201,7 +237,7 @@ class JobGroup:
                     always = [task]  # it is the anchor of the stages after it
             connect(upstream, task)
             # A stage that runs after a failure does not tell whether there was one.
-            before = [*before, task] if judges else [task]
+            before = [*before, task] if judging else [task]
             self.stages.append(task)
         ended = list(self.stages)
         for position, stage in self._teardowns():
@@ -260,9 +296,9 @@ class JobGroup:
 
     def _plain_result(self) -> BaseOperator:
         stages = [stage for _, stage in self.tasks]
-        if len(stages) == 1 or not (may_skip(stages[-1]) or any(map(_judges, stages))):
+        if len(stages) == 1 or not (may_skip(stages[-1]) or any(map(judges, stages))):
             return self.stages[-1]
-        return self._result(self.stages)
+        return self._late_result() if self.job["id"] in self.graph.late else self._result(self.stages)
 
     def _result(self, over: list[BaseOperator], task_id: str = "__result__") -> BaseOperator:
         result = EmptyOperator(task_id=task_id, task_display_name=task_id.strip("_"), trigger_rule=_NF1)
@@ -298,7 +334,7 @@ class JobGroup:
         return end
 
 
-def _judges(stage: StagePlan) -> bool:
+def judges(stage: StagePlan) -> bool:
     """Whether a stage's ``if`` judges how the earlier stages ended."""
     from airflow_stagecoach.expressions import status_functions
 

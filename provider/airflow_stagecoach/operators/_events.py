@@ -54,6 +54,8 @@ def task_event(
         **_head(event, ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number),
         "job": (record or {}).get("job") or (job["id"] if job else None),
         "stage": (record or {}).get("stage") or (stage.get("id") if isinstance(stage, dict) else None),
+        "fallback": job.get("fallback") if job else None,
+        "fallback_of": job.get("fallback_of") if job else None,
         "task_id": ti.task_id,
         "map_index": ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None,
         "matrix": (record or {}).get("matrix") or {},

@@ -1,10 +1,11 @@
-"""The memory of a try: what the document gives, and more after tries that ran out of it (``retry: {on-oom}``)."""
+"""The memory of a try: what the document gives, and more after tries without enough (``retry: {on-oom}``)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.engine.memory import grown, memory_limit, ran_out_of_memory, shown, told
+from airflow_stagecoach.operators import _local
 from airflow_stagecoach.operators.retry import StageRetryPolicy, classifiers
 
 if TYPE_CHECKING:
@@ -44,11 +45,9 @@ class Memory:
         """The spec with the memory of this try; a larger one is told."""
         if not self._ran_out:
             return spec
-        self._log.info(
-            "Memory of this try: %s, in place of %s: %d before it ran out of memory",
-            shown(self.limit),
-            shown(memory_limit(self._resources)),
-            self._ran_out,
+        first = shown(memory_limit(self._resources))
+        self._say(
+            f"Memory of this try: {shown(self.limit)}, in place of {first}: {self._ran_out} before it ran out"
         )
         return {**spec, "resources": self._after(self._ran_out)}
 
@@ -59,8 +58,12 @@ class Memory:
     def tell(self, error: Error) -> None:
         """Say what a further try gets, if this one ran out of memory."""
         if ran_out_of_memory(error, classifiers()):
-            text, level = told(self._on_oom, self._resources, self._ran_out + 1)
-            (self._log.warning if level == "warning" else self._log.info)("%s", text)
+            self._say(*told(self._on_oom, self._resources, self._ran_out + 1))
+
+    def _say(self, text: str, level: str = "info") -> None:
+        if _local.session is not None:
+            _local.session.write(text, level)
+        (self._log.warning if level == "warning" else self._log.info)("%s", text)
 
     def _after(self, ran_out: int) -> Mapping[str, Any] | None:
         """The resources after some tries without enough memory."""

@@ -89,6 +89,7 @@ def run_record(plan: WorkflowPlan, facts: RunFacts, now: datetime) -> dict[str, 
         "end": _text(facts.end),
         "duration": _between(facts.start, facts.end or now),
         "concurrency": concurrency(facts) if "concurrency" in plan else None,
+        "degraded": any(job["degraded"] for job in jobs.values()),
         **_totals(records),
         "jobs": jobs,
     }
@@ -120,6 +121,8 @@ class _Reader:
             "name": job.get("name", job["id"]),
             "result": self._run.result(job["id"]) if known else None,
             "outcome": self._run.outcome(job["id"]) if known else None,
+            "fallback": job.get("fallback"),
+            "degraded": known and self._run.degraded(job["id"]),
         }
         if legs is None:
             result = self._run.leg_result(job["id"], None)

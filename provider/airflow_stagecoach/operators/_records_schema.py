@@ -165,7 +165,16 @@ def run_schema() -> dict[str, Any]:
     )
     job = _closed(
         "One job: `legs` with a matrix, else `stages`.",
-        {"name": _TEXT, "result": results, "outcome": results, "status": status, **span, **totals},
+        {
+            "name": _TEXT,
+            "result": results,
+            "outcome": results,
+            "status": status,
+            "fallback": _maybe({**_TEXT, "description": "the job that runs when this one has failed"}),
+            "degraded": {"type": "boolean", "description": "it failed, and its fallback succeeded"},
+            **span,
+            **totals,
+        },
     )
     job["properties"] |= {"stages": stages, "legs": {"type": "array", "items": {"$ref": "#/$defs/leg"}}}
     job["oneOf"] = [{"required": ["stages"]}, {"required": ["legs"]}]
@@ -192,6 +201,7 @@ def run_schema() -> dict[str, Any]:
                     },
                 )
             ),
+            "degraded": {"type": "boolean", "description": "whether any of its jobs is"},
             **totals,
             "jobs": {"type": "object", "additionalProperties": {"$ref": "#/$defs/job"}},
         },

@@ -19,7 +19,8 @@ def report(run: WorkflowRun) -> dict[str, Any]:
     """Results and outputs of every job.
 
     :return: ``{"state", "jobs": {id: {"result", "state", "outputs", "stages" or "legs"}}}``; the state is
-        success, failed or skipped
+        success, failed or skipped. A job has ``outcome`` where it differs, and ``degraded`` (true) where its
+        fallback succeeded in its place
     """
     jobs = {job_id: _job(run, job_id) for job_id in run.jobs}
     return {"state": run_state(run), "jobs": jobs}
@@ -42,6 +43,8 @@ def _job(run: WorkflowRun, job_id: str) -> dict[str, Any]:
     outcome = run.outcome(job_id)
     if outcome != result:
         value["outcome"] = outcome
+    if run.degraded(job_id):
+        value["degraded"] = True
     value["outputs"] = run.job_outputs(job_id) if result == SUCCESS else {}
     if legs is None:
         value["stages"] = _stages(run, job_id, None, {})

@@ -240,9 +240,14 @@ class WorkflowRun:
     def result(self, job_id: str) -> str | None:
         """The result of a job as its followers see it."""
         outcome = self.outcome(job_id)
-        if outcome == FAILURE and self.jobs[job_id].get("continue_on_error"):
+        if outcome == FAILURE and (self.jobs[job_id].get("continue_on_error") or self.degraded(job_id)):
             return SUCCESS
         return outcome
+
+    def degraded(self, job_id: str) -> bool:
+        """Whether a job failed, and its fallback succeeded in its place."""
+        fallback = self.jobs[job_id].get("fallback")
+        return fallback is not None and self.outcome(job_id) == FAILURE and self.result(fallback) == SUCCESS
 
     # -- outputs ----------------------------------------------------------------------------
 
@@ -308,7 +313,13 @@ class WorkflowRun:
         return outputs
 
     def job_outputs(self, job_id: str, names: Iterable[str | None] = (None,)) -> dict[str, Any]:
-        """Outputs of a job; of a matrix, each from the last successful leg, in matrix order, that has it."""
+        """Outputs of a job; of a matrix, each from the last successful leg, in matrix order, that has it.
+
+        Of a job that failed and whose fallback succeeded, those of the fallback.
+        """
+        fallback = self.jobs[job_id].get("fallback")
+        if fallback is not None and self.degraded(job_id):
+            return self.job_outputs(fallback, names)
         legs = self.legs(job_id)
         if legs is None:
             return self.leg_outputs(job_id, None, names)
@@ -435,6 +446,8 @@ class WorkflowRun:
         wanted = {path[2] if len(path) > 2 else None for path in own}
         everything = None in wanted
         value: dict[str, Any] = {}
+        if everything or "degraded" in wanted:
+            value["degraded"] = self.degraded(job_id)
         if everything or wanted & {"result", "outcome", "state"}:
             result = self.result(job_id)
             value["result"] = result

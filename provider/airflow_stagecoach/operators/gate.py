@@ -28,7 +28,7 @@ MAX_PARALLEL = "max_parallel"
 class GateOperator(BaseOperator):
     """Decides whether a job runs, and gives the legs of its matrix.
 
-    Carries the job's trigger rule. Skips when ``if`` is false.
+    Carries the job's trigger rule. Skips when ``if`` is false, and a fallback when its job has not failed.
 
     :param workflow: the plan of the DAG
     :param job: the job behind this gate
@@ -56,6 +56,9 @@ class GateOperator(BaseOperator):
         :raises StageConfigError: the matrix is no matrix, or has too many legs
         """
         run = WorkflowRun(self.workflow, TaskRunData(context, self.workflow))
+        main = self.job.get("fallback_of")
+        if main is not None and run.outcome(main) != FAILURE:
+            raise self._skip(f"it stands in for job {main!r}, which has not failed: {run.outcome(main)}")
         if self.skip_after_skipped:
             skipped = [name for name in self.job.get("needs", ()) if run.result(name) == SKIPPED]
             if skipped:

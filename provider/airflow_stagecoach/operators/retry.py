@@ -78,7 +78,7 @@ class StageRetryPolicy(RetryPolicy):
         max_tries: int,
         context: Mapping[str, Any] | None = None,
     ) -> RetryDecision:
-        """Decide; the retries that a rule of the document gave are counted, and the tries without enough memory.
+        """Decide; the retries that a rule of the document gave are counted, and tries without enough memory.
 
         :param exception: handed on to the document's own policy, if it names one
         :param error: why the try failed, classified

@@ -43,7 +43,7 @@ _STOPPED = frozenset(map(normal, (CANCELLED, FAIL_FAST, CONCURRENCY, BY_HAND, RU
 def normalise_state(ti_state: str | None, reason: str | None = None) -> str:
     """Where a task stands.
 
-    :param ti_state: Airflow's state, a member of ``TaskInstanceState`` or its text; ``None``: not looked at yet
+    :param ti_state: Airflow's state, a member of ``TaskInstanceState`` or its text; ``None``: none yet
     :param reason: of the record, such as ``fail-fast``; one that says that the task was stopped makes
         ``cancelled`` of what failed or was skipped
     :return: ``pending running completed failed cancelled retrying skipped``
@@ -57,12 +57,12 @@ def normalise_state(ti_state: str | None, reason: str | None = None) -> str:
 
 
 def worst_state(states: Iterable[str]) -> str:
-    """The state of a job from those of its legs, by the order of :data:`NORMAL_STATES`; of none, ``skipped``."""
+    """The state of a job from those of its legs, by :data:`NORMAL_STATES`; without legs ``skipped``."""
     return min(states, key=NORMAL_STATES.index, default="skipped")
 
 
 def stages_state(states: Iterable[str]) -> str:
-    """The state of stages that run one after the other: the worst, but between two of them they are running."""
+    """The state of stages that run one after the other: the worst, but ``running`` between two of them."""
     seen = set(states)
     worst = worst_state(seen)
     return "running" if worst == "pending" and seen & {"completed", "skipped"} else worst
