@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_stagecoach.document import DocumentError, ImageStage, load
-from airflow_stagecoach.document.image_stage import in_words
+from airflow_stagecoach.document.container_values import in_words
 from airflow_stagecoach.importer.backends import InstalledBackends
 
 if TYPE_CHECKING:

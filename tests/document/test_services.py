@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_stagecoach.document import Job, Service, Workflow, load
-from airflow_stagecoach.document.services import words
+from airflow_stagecoach.document.container_values import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -462,6 +462,12 @@ def test_where_services_cannot_be(change: tuple[str, str], message: str, hint: s
 
 def test_a_misspelt_place_is_the_one_fault() -> None:
     assert fault("{db: x}", DOCUMENT.replace("runs-on: docker", "runs-on: dokcer")).code == "unknown-backend"
+
+
+def test_a_backend_that_does_not_say_what_it_can_is_left_to_the_run() -> None:
+    any_settings: Mapping[str, Any] = {"docker": dict}
+    found = load(DOCUMENT.replace("SERVICES", "{db: x}"), "f.yml", explicit=True, backends=any_settings)
+    assert found.diagnostics == []
 
 
 def test_without_any_backend_the_hint_names_docker() -> None:

@@ -5,14 +5,11 @@ One run has a job for everything; the tests look at it one after the other.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +72,18 @@ docker-e2e:
           entrypoint: sh -c
           command: ['echo "one $TOKEN"; until [ -e /go/container ]; do sleep 0.2; done; echo "two $TOKEN"; exit 3']
           env: {TOKEN: "${{ secrets.docker_e2e }}"}
+    beside:
+      runs-on: BRIDGED
+      services:
+        web:
+          image: BUSYBOX
+          command: [sh, -c, 'echo hi >/x; exec httpd -f -p 8000 -h /']
+      stages: [{name: Get, id: get, bash: 'until wget -q -O /go/got http://web:8000/x; do sleep 0.2; done; mv /go/got /go/beside.up; sleep 600'}]
+    unready:
+      runs-on: BRIDGED
+      retry: {max: 1, delay: 1s}
+      services: {bad: {image: BUSYBOX, command: [sh, -c, 'echo no password; exit 3'], health: {command: 'false'}}}
+      stages: [{name: Never, id: never, bash: 'touch /go/never'}]
     lost:
       runs-on: DOCKER
       stages: [{name: Wait, id: wait, bash: 'touch /go/lost.up; sleep 600'}]
@@ -133,12 +142,7 @@ def engine() -> Iterator[DockerEngine]:
     if reason is not None:
         pytest.skip(reason)
     with DockerEngine(Path(tempfile.mkdtemp(prefix="sc-docker-"))) as started:
-        ended = threading.Event()
-        watcher = threading.Thread(target=watch_starts, args=(started, ended), daemon=True)
-        watcher.start()
         yield started
-        ended.set()
-        watcher.join(30)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +156,7 @@ def go(engine: DockerEngine) -> Path:
 def run(installation: Installation, engine: DockerEngine, go: Path) -> Run:
     text = (
         DOCUMENT.replace("DOCKER", RUNS_ON)
+        .replace("BRIDGED", RUNS_ON.replace(" network: none,", ""))
         .replace("BUSYBOX", images.BUSYBOX)
         .replace("IMAGE", images.PYTHON)
         .replace("HOST", engine.url)
@@ -170,30 +175,9 @@ def containers(engine: DockerEngine, task: str) -> list[str]:
     return [found["Id"] for found in engine.client.containers(all=True, filters={"label": label})]
 
 
-#: Every start of a container: its id, its task, and when.
-STARTS: set[tuple[str, str, int]] = set()
-
-
-def watch_starts(engine: DockerEngine, ended: threading.Event) -> None:
-    """Look all the time: the engine keeps the last 256 events, and one container has a dozen."""
-    while not ended.wait(2):
-        with contextlib.suppress(Exception):  # A daemon with too much to do is asked again.
-            look_for_starts(engine)
-
-
-def look_for_starts(engine: DockerEngine) -> None:
-    events = engine.client.events(
-        since=0, until=int(time.time()) + 1, filters={"type": "container", "event": "start"}, decode=True
-    )
-    for event in events:
-        actor = event["Actor"]
-        STARTS.add((actor["ID"], actor["Attributes"].get("stagecoach.task", ""), event["timeNano"]))
-
-
 def starts(engine: DockerEngine) -> Counter[str]:
-    """How often a container of each task was started since the engine was."""
-    look_for_starts(engine)
-    return Counter(task for _, task, _ in STARTS)
+    """How often a container of each task was started."""
+    return Counter(one["stagecoach.task"] for one in engine.starts("stagecoach.task"))
 
 
 def error_of(installation: Installation, run: Run, task: str, index: int = -1) -> dict[str, Any]:
@@ -277,7 +261,12 @@ def test_image_stages(run: Run, installation: Installation, engine: DockerEngine
     client.wait_for_task(run, "container.wait", {"deferred"})
     (go / "container").touch()
     client.wait_for_task(run, "container.wait", {"success"})
-    assert client.xcom(run, "container.wait") == {"return_code": 0, "stdout": "one", "stderr": "two", "r": "7"}
+    assert client.xcom(run, "container.wait") == {
+        "return_code": 0,
+        "stdout": "one",
+        "stderr": "two",
+        "r": "7",
+    }
     lines = client.log(run, "container.wait").splitlines()
     assert [line for line in lines if line in ("one", "two")] == ["one", "two"]
     assert starts(engine)["container-wait"] == 1
@@ -295,6 +284,25 @@ def test_image_stages(run: Run, installation: Installation, engine: DockerEngine
     )
     assert "DEFERRED" in client.log(run, "container.wait")
     assert "DEFERRED" not in text
+
+
+def test_services(run: Run, installation: Installation, engine: DockerEngine, go: Path) -> None:
+    """The triggerer ends them with the work; one that does not come up is a reason for another try."""
+    engine.need_networks()
+    client = installation.client
+    wait((go / "beside.up").exists, "the stage does not reach its service", 150, lambda: client.states(run))
+    client.wait_for_task(run, "beside.__stages__", {"deferred"})
+    assert len(containers(engine, "beside.stages")) == 2
+    client.set_task_state(run, "beside.__stages__", "failed")
+    wait(lambda: not containers(engine, "beside.stages"), "containers go on", SOON)
+    wait(lambda: not engine.networks(), "a network is left", SOON)
+
+    client.wait_for_task(run, "unready.__stages__", {"failed"})
+    error = error_of(installation, run, "unready.__stages__")
+    assert (error["category"], error["reason"]) == ("component", "ServiceFailed"), error
+    assert "no password" in client.log(run, "unready.__stages__", try_number=2)
+    assert starts(engine)["unready-stages"] == 2, "one start of the service in each of two tries"
+    assert not (go / "never").exists()
 
 
 def test_marked_as_failed_while_deferred(

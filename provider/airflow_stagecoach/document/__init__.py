@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         render_diagnostics,
     )
     from airflow_stagecoach.document.group import Concurrency
+    from airflow_stagecoach.document.health import Health
     from airflow_stagecoach.document.image_stage import ImageStage
     from airflow_stagecoach.document.jobs import Job, Rule
     from airflow_stagecoach.document.loader import Loaded, load
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_stagecoach.document.retry import Retry, RetryRule
     from airflow_stagecoach.document.retry_policy import policy_check
     from airflow_stagecoach.document.runs_on import OnLocal, RunsOn
-    from airflow_stagecoach.document.services import Credentials, Health, Service
+    from airflow_stagecoach.document.services import Credentials, Service
     from airflow_stagecoach.document.simple_stages import (
         Approval,
         ApprovalStage,
@@ -68,6 +69,7 @@ _HOME = {
         "render_diagnostics",
     ),
     "group": ("Concurrency",),
+    "health": ("Health",),
     "image_stage": ("ImageStage",),
     "jobs": (
         "Job",
@@ -120,7 +122,6 @@ _HOME = {
     ),
     "services": (
         "Credentials",
-        "Health",
         "Service",
     ),
     "simple_stages": (

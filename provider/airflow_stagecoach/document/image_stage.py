@@ -1,30 +1,20 @@
 """``image:`` stages: one container of any image."""
 
 # pydantic evaluates the annotations of models when it runs:
-# ruff: noqa: TC003
+# ruff: noqa: TC001, TC003
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from airflow_stagecoach.document.diagnostics import found
-from airflow_stagecoach.document.fields import FilledText, filled_text, has_expression
+from airflow_stagecoach.document.container_values import command_value, image_value, in_words, words
+from airflow_stagecoach.document.fields import FilledText
 from airflow_stagecoach.document.model import fault, habit_of
-from airflow_stagecoach.document.services import command_value, words
 from airflow_stagecoach.document.stage import Stage, present
-from airflow_stagecoach.expressions import ExpressionSyntaxError, parse_template
-
-#: ``[registry[:port]/]name[/name][:tag][@digest]``, as the distribution specification has it.
-_NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
-_IMAGE = re.compile(
-    r"(?:(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?/)?"
-    rf"{_NAME}(?:/{_NAME})*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9+._-]*:[0-9A-Fa-f]{32,})?"
-)
+from airflow_stagecoach.expressions import ExpressionSyntaxError
 
 #: Words by which a shell would join or divert programs.
 _SHELL_SIGNS = frozenset({"|", "||", "&&", "&", ";", ">", ">>", "<", "<<", "2>", "2>&1", "&>"})
@@ -62,21 +52,6 @@ _HABITS = {
 }
 
 
-def image_value(value: Any) -> str:
-    """The name of an image; may hold expressions."""
-    text = filled_text(value).strip()
-    if has_expression(text) or "{{" in text or _IMAGE.fullmatch(text):
-        return text
-    hint = None
-    plain = text.removeprefix("docker://")
-    if plain != text and _IMAGE.fullmatch(plain):
-        hint = f"write {plain}"
-    elif _IMAGE.fullmatch(text.lower()):
-        hint = f"names of images have small letters: {text.lower()}"
-    message = f"expected the name of an image such as python:3.12-slim, found {found(text)}"
-    raise fault("bad-image", message, hint)
-
-
 def program_value(value: Any) -> str | list[str]:
     """A program or its arguments: a list, or a text that is parted into words. No shell looks at it.
 
@@ -98,16 +73,6 @@ def program_value(value: Any) -> str | list[str]:
             message = f"'{word}' is meant for a shell, but no shell runs here"
             raise fault("bad-command", message, f"{_WITH_SHELL}; to give it to the program write a list")
     return command
-
-
-def in_words(command: str | list[str] | None) -> str | list[str] | None:
-    """A program or its arguments for the plan: in words, but for one whole expression, not known yet."""
-    if command is None or isinstance(command, list):
-        return command
-    try:
-        return command if parse_template(command).is_whole else words(command)
-    except ExpressionSyntaxError:
-        return command
 
 
 _PROGRAM_SCHEMA: dict[str, Any] = {
@@ -148,7 +113,7 @@ class ImageStage(Stage):
         """The image and what it runs, in words."""
         return present(
             image=self.image,
-            entrypoint=in_words(self.entrypoint),
-            command=in_words(self.command),
+            entrypoint=None if self.entrypoint is None else in_words(self.entrypoint),
+            command=None if self.command is None else in_words(self.command),
             working_directory=self.working_directory,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.document.defaults import Defaults
 from airflow_stagecoach.document.group import Concurrency
+from airflow_stagecoach.document.health import Health
 from airflow_stagecoach.document.jobs import Job
 from airflow_stagecoach.document.logs import LogFile, Logging
 from airflow_stagecoach.document.nested_stages import Match
@@ -15,7 +16,7 @@ from airflow_stagecoach.document.param_model import Param
 from airflow_stagecoach.document.resources import Limits, Resources
 from airflow_stagecoach.document.retry import Retry, RetryRule
 from airflow_stagecoach.document.runs_on import BACKEND_ALIASES, RunsOn
-from airflow_stagecoach.document.services import Credentials, Health, Service
+from airflow_stagecoach.document.services import Credentials, Service
 from airflow_stagecoach.document.simple_stages import Approval
 from airflow_stagecoach.document.stages import STAGE_MODELS
 from airflow_stagecoach.document.strategy import Strategy

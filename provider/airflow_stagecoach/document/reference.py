@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_stagecoach.document.cron import INTERVALS, PRESETS
 from airflow_stagecoach.document.defaults import Defaults
 from airflow_stagecoach.document.group import Concurrency
+from airflow_stagecoach.document.health import HEALTH_FLAGS, Health
 from airflow_stagecoach.document.jobs import MAX_JOBS, Job
 from airflow_stagecoach.document.json_schema import schema_of, settings_schema
 from airflow_stagecoach.document.loader import MAX_LEGS
@@ -23,7 +24,7 @@ from airflow_stagecoach.document.retry_matches import CATEGORIES
 from airflow_stagecoach.document.runs_on import BACKEND_ALIASES, BACKEND_TYPES, LOCAL_ONLY, RunsOn
 from airflow_stagecoach.document.schema_words import schema_words
 from airflow_stagecoach.document.scopes import JOB_FIELDS, RUN_FIELDS, STAGE_FIELDS, STRATEGY_FIELDS
-from airflow_stagecoach.document.services import HEALTH_FLAGS, MAX_SERVICES, Credentials, Health, Service
+from airflow_stagecoach.document.services import MAX_SERVICES, Credentials, Service
 from airflow_stagecoach.document.simple_stages import Approval
 from airflow_stagecoach.document.source import MAX_BYTES, MAX_DOCUMENTS
 from airflow_stagecoach.document.stage import MAX_STAGES, Stage
@@ -176,11 +177,11 @@ not with `__`. A job has at least one stage. A workflow has at most {MAX_JOBS} j
 
 
 def _services() -> str:
-    return f"""`services` maps ids to services, `db: postgres:17` is short for `db: {{image: postgres:17}}`. An id is
-a host name: small letters, digits and `-`, beginning with a letter. A job has at most {MAX_SERVICES}; with
-services one task runs all its stages. Expressions may stand in every value but `options`, where they may
-stand in the values of flags; each leg evaluates them. A command that is a text is parted into words as a
-shell does. `options` takes
+    return f"""`services` maps ids to services, `db: postgres:17` is short for `db: {{image: postgres:17}}`.
+An id is a host name: small letters, digits and `-`, beginning with a letter. A job has at most
+{MAX_SERVICES}; with services one task runs all its stages. Expressions may stand in every value but
+`options`, where they may stand in the values of flags; each leg evaluates them. A command that is a
+text is parted into words as a shell does. `options` takes
 {_code(HEALTH_FLAGS)}.
 """
 

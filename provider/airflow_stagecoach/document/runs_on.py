@@ -26,9 +26,10 @@ from airflow_stagecoach.document.model import (
 BackendCheck = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def capabilities(check: BackendCheck) -> frozenset[str]:
-    """What a backend can do beyond running stages, such as ``services``; empty where it does not say."""
-    return frozenset(getattr(check, "capabilities", ()))
+def capabilities(check: BackendCheck) -> frozenset[str] | None:
+    """What a backend can do beyond running stages, such as ``services``; ``None`` where it does not say."""
+    found: frozenset[str] | None = getattr(check, "capabilities", None)
+    return found
 
 
 #: Every type that a document may name, by its canonical name.

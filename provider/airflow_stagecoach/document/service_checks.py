@@ -58,9 +58,11 @@ def _check_place(
         add("bad-combination", message, (*path, "services"), "remove emulate, or the services", on_key=True)
         return
     check = backends.get(type_)
-    if check is None or SERVICES in capabilities(check):
+    # A worker is no container, whatever else is known of backends. Of one that does not say, the run tells.
+    can = frozenset() if type_ == "local" else None if check is None else capabilities(check)
+    if can is None or SERVICES in can:
         return
-    able = [name for name, other in backends.items() if SERVICES in capabilities(other)]
+    able = [name for name, other in backends.items() if SERVICES in (capabilities(other) or ())]
     message = f"a job that runs on {type_} can have no services: it has no container beside which they stand"
     hint = "write runs-on: {type: docker, with: {image: ...}}"
     if able:
