@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -17,20 +19,35 @@ IDENTITY: Any = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, 
 class Cluster:
     """Objects by kind and name. ``fails`` names the call that breaks, as ``create pod``."""
 
-    namespace = "n"
+    now = datetime(2026, 1, 31, tzinfo=timezone.utc)
 
     def __init__(self) -> None:
+        self.namespace = "n"
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.calls: list[str] = []
         self.fails = ""
         self.told: list[dict[str, Any]] = []
         self.makes_pods = True
+        self.output = b""
+        self.answers: list[Any] = []
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         return self.objects.get((kind, name))
 
     def select(self, kind: str, *, labels: str = "", fields: str = "") -> list[dict[str, Any]]:
         return [one for (of, _), one in self.objects.items() if of == kind and _fits(one, labels)]
+
+    def log(self, pod: str, container: str, *, since: str | None = None, tail: int | None = None) -> Any:
+        import urllib3
+
+        own = self.output if pod in self.output.decode() else b""
+        return urllib3.HTTPResponse(body=io.BytesIO(own), preload_content=False)
+
+    def run(self, pod: str, container: str, command: list[str]) -> bytes:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return bytes(answer)
 
     def events(self, fields: str) -> list[dict[str, Any]]:
         return self.told
@@ -100,7 +117,7 @@ def backend(cluster: Cluster, **settings: Any) -> KubernetesBackend:
 
 
 def work(number: int = 1) -> Work:
-    identity = {**IDENTITY, "try_number": number}
+    identity: Any = {**IDENTITY, "try_number": number}
     unit: Any = {"stages": [{"kind": "bash", "id": "a", "bash": "true"}], "identity": identity}
     return Work.of(identity, unit)
 
@@ -224,6 +241,61 @@ def test_what_stays(cluster: Cluster, kind: str, policy: str, code: int, stays: 
     assert "secret" not in cluster.kinds()
     assert made.find(work(2)) is None
     assert list(made.leftovers()) == []
+
+
+def large(cluster: Cluster, handle: Any) -> None:
+    """The container says that its result waits."""
+    state = {"running": {"startedAt": "2026-01-31T00:00:00Z"}}
+    cluster.objects["pod", handle["id"]]["status"] = {
+        "containerStatuses": [{"name": "stage", "state": state}]
+    }
+    cluster.output = f"2026-01-31T00:00:00Z ::stagecoach-result::{handle['name']} 7 - 0\n".encode()
+
+
+def test_what_waits_in_one_pod_is_not_the_end_of_the_next(cluster: Cluster) -> None:
+    made = backend(cluster)
+    first = made.start(work())
+    large(cluster, first)
+    assert made.poll(first).state == "ended"
+    second = made.start(work(2))
+    state = {"running": {"startedAt": "2026-01-31T00:00:00Z"}}
+    cluster.objects["pod", second["id"]]["status"] = {
+        "containerStatuses": [{"name": "stage", "state": state}]
+    }
+    assert made.poll(second).state == "running"
+
+
+def test_a_waiting_result_is_fetched(cluster: Cluster) -> None:
+    made = backend(cluster)
+    handle = made.start(work())
+    large(cluster, handle)
+    cluster.answers = [b"too", b"1234567"]
+    assert made.result(handle) == b"1234567"
+    cluster.answers = [b"x"] * 3
+    with pytest.raises(OSError, match="with 1 of 7 bytes"):
+        made.result(handle)
+
+
+def test_a_waiting_result_that_must_not_be_fetched(cluster: Cluster) -> None:
+    exceptions = pytest.importorskip("kubernetes.client.exceptions")
+    from airflow_stagecoach.backends.conformance import Log
+
+    made = backend(cluster)
+    the_work = work()
+    large(cluster, made.start(the_work))
+    cluster.answers = [exceptions.ApiException(0, "Handshake status 403 Forbidden pods/exec")]
+    result = made.run(the_work.unit, Log().hooks)
+    error = result["stages"]["a"]["error"]
+    assert error is not None
+    assert (error["reason"], error["category"]) == ("Forbidden", "configuration")
+    assert "may not run commands in pods of namespace 'n'" in error["message"]
+    assert cluster.objects == {}
+
+
+def test_what_reaches_a_pod_of_an_image_stage_again(cluster: Cluster) -> None:
+    made = KubernetesBackend({})
+    made.__dict__["api"] = cluster
+    assert KubernetesBackend(made.reach()).settings.main_image == ""
 
 
 def test_a_pod_without_an_image(cluster: Cluster) -> None:

@@ -11,6 +11,9 @@ from airflow_stagecoach.backends.remote import BackendFailure
 if TYPE_CHECKING:
     from airflow_stagecoach.engine.contract import Error
 
+#: Reason of what an account may not do.
+FORBIDDEN = "Forbidden"
+
 _QUOTA = re.compile(r"exceeded quota|quota exceeded|maximum \w+ usage per", re.IGNORECASE)
 
 #: The API refuses the handshake of a command in a pod with the status in its text alone.
@@ -66,11 +69,16 @@ def refusal(status: int, text: str, namespace: str) -> BackendFailure:
 def _forbidden(text: str, namespace: str) -> BackendFailure:
     if "error looking up service account" in text:
         message = f"there is no such service account: look at `service-account` ({text})"
+    elif "pods/exec" in text:
+        message = (
+            "the account in `conn` or `config-file` may not run commands in pods of namespace "
+            f"{namespace!r}, as services and results of more than some kilobytes need: {text}"
+        )
     elif " cannot " in text:
         message = f"the account in `conn` or `config-file` may not do that in namespace {namespace!r}: {text}"
     else:
         message = f"a rule of the cluster forbids the pod: {text}"
-    return BackendFailure(message, category="configuration", reason="Forbidden")
+    return BackendFailure(message, category="configuration", reason=FORBIDDEN)
 
 
 def text_of(body: Any, default: str) -> str:

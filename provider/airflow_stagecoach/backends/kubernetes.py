@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_stagecoach.backends._kubernetes_api import Api
-from airflow_stagecoach.backends._kubernetes_errors import explain
+from airflow_stagecoach.backends._kubernetes_errors import FORBIDDEN, explain
 from airflow_stagecoach.backends._kubernetes_image_stage import (
     LARGEST_OUTPUT,
     ended,
@@ -80,6 +81,21 @@ class PodHandle(Handle, total=False):
     secrets: str  # how many there are
 
 
+@dataclass
+class _Seen:
+    """What this object has seen of the work that it looks at.
+
+    :ivar waiting: the result that waits in the pod
+    :ivar listened: whether the log was read since the last look
+    """
+
+    id: str
+    pod: dict[str, Any] | None = None
+    status: Status | None = None
+    waiting: Waiting | None = None
+    listened: bool = False
+
+
 class KubernetesBackend(RemoteBackend):
     """Runs work in a pod."""
 
@@ -92,12 +108,7 @@ class KubernetesBackend(RemoteBackend):
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         super().__init__(config)
-        #: The pod and its status at the last look, and the result that waits in it.
-        self._pod: dict[str, Any] | None = None
-        self._status: Status | None = None
-        self._waiting: Waiting | None = None
-        #: Whether the log was read since.
-        self._listened = False
+        self._seen = _Seen("")
 
     @cached_property
     def api(self) -> Api:
@@ -165,40 +176,41 @@ class KubernetesBackend(RemoteBackend):
         return None
 
     def poll(self, handle: Handle) -> Status:
+        seen = self._of(handle)
         pod = self.api.get("pod", handle["id"])
         if pod is None:
-            self._status = removal(self._pod)
-            return self._status
-        self._pod = pod
+            seen.status = removal(seen.pod)
+            return seen.status
+        seen.pod = pod
         running = "running" in (container_status(pod).get("state") or {}) and not is_over(pod)
-        if running and self._waiting is None and not self._listened and not is_image_stage(pod):
-            self._waiting = self._mark(handle)
-        self._listened = False
-        if running and self._waiting is not None:
-            reason = "OOMKilled" if self._waiting.oom else None
-            self._status = Status("ended", self._waiting.exit_code, reason)
+        if running and seen.waiting is None and not seen.listened and not is_image_stage(pod):
+            seen.waiting = self._mark(handle)
+        seen.listened = False
+        if running and seen.waiting is not None:
+            seen.status = Status("ended", seen.waiting.exit_code, "OOMKilled" if seen.waiting.oom else None)
         else:
-            self._status = (self._begin(handle, pod) if running else None) or status_of(
+            seen.status = (self._begin(handle, pod) if running else None) or status_of(
                 pod,
                 start_timeout=self.settings.start_timeout,
                 events=lambda: self._events(pod),
                 now=self.api.now,
             )
-        return self._status
+        return seen.status
 
     def logs(self, handle: Handle, position: Any) -> Lines:
         from kubernetes.client.exceptions import ApiException
 
-        last, seen, told = position or ["", 0, ""]
-        status = self._status or self.poll(handle)
+        last, count, told = position or ["", 0, ""]
+        seen = self._of(handle)
+        status = seen.status or self.poll(handle)
         if status.state == "pending":
             topic = status.reason or status.message
             if status.message is None or topic == told:
-                return Lines([], [last, seen, told])
+                return Lines([], [last, count, told])
             line = marked(f"The pod waits: {status.message}", "warning" if status.reason else "info")
-            return Lines([line], [last, seen, topic])
-        self._listened = True
-        foreign = self._pod is not None and is_image_stage(self._pod)
+            return Lines([line], [last, count, topic])
+        seen.listened = True
+        foreign = seen.pod is not None and is_image_stage(seen.pod)
         since = f"{last[:19]}Z" if last else None
         lines: list[str] = []
         repeated = 0
@@ -208,13 +220,13 @@ class KubernetesBackend(RemoteBackend):
                     continue
                 if stamp == last:
                     repeated += 1
-                    if repeated <= seen:
+                    if repeated <= count:
                         continue
-                    seen += 1
+                    count += 1
                 else:
-                    last, seen, repeated = stamp, 1, 1
+                    last, count, repeated = stamp, 1, 1
                 if not foreign:
-                    self._waiting = self._waiting or waiting(text, handle["name"])
+                    seen.waiting = seen.waiting or waiting(text, handle["name"])
                 shown = text if foreign else without_mark(text)
                 if shown is not None:
                     lines.append(shown)
@@ -224,7 +236,7 @@ class KubernetesBackend(RemoteBackend):
             # What has ended, or never began, may have no log any more; poll() tells of it.
             if status.state == "running" and error.status not in (400, 404):
                 raise
-        return Lines(lines, [last, seen, told])
+        return Lines(lines, [last, count, told])
 
     def result(self, handle: Handle) -> bytes | None:
         pod = self.api.get("pod", handle["id"])
@@ -232,7 +244,7 @@ class KubernetesBackend(RemoteBackend):
             return None
         if is_over(pod):
             return message_of(pod)
-        found = self._waiting or self._mark(handle)
+        found = self._of(handle).waiting or self._mark(handle)
         return None if found is None else self._fetch(handle, found)
 
     def ended(self, handle: Handle) -> Ended:
@@ -250,7 +262,7 @@ class KubernetesBackend(RemoteBackend):
 
     def clean(self, handle: Handle) -> None:
         pod = self.api.get("pod", handle["id"])
-        if pod is not None and self._keep(pod):
+        if pod is not None and self._keep(handle, pod):
             self._retire(handle, pod)
         else:
             # The processes of a pod that is not over have nothing to do any more.
@@ -293,7 +305,7 @@ class KubernetesBackend(RemoteBackend):
     def reach(self) -> dict[str, Any]:
         settings = self.settings
         found = {
-            "image": settings.main_image,
+            "image": settings.main_image or None,
             "kind": "job" if settings.is_job else "pod",
             "namespace": self.api.namespace,
             "conn": settings.conn,
@@ -310,6 +322,12 @@ class KubernetesBackend(RemoteBackend):
 
     # ---------------------------------------------------------------------------------------
 
+    def _of(self, handle: Handle) -> _Seen:
+        """What was seen of this work, nothing of any other."""
+        if self._seen.id != handle["id"]:
+            self._seen = _Seen(handle["id"])
+        return self._seen
+
     def _is_job(self, work: Work) -> bool:
         """Whether the work is a job. An ``image:`` stage is none: it cannot refuse to run in a second pod."""
         return self.settings.is_job and "container" not in work.unit
@@ -324,9 +342,11 @@ class KubernetesBackend(RemoteBackend):
 
             message = status.message or f"the pod of {handle['name']} could not run: {status.reason}"
             error: Error = {"type": status.reason, "message": message, "reason": status.reason}
+            if status.reason == FORBIDDEN:
+                error["category"] = "configuration"
             return failed(unit, classified(error))
         if status.state == "ended" and is_image(unit) and not status.exit_code:
-            size = len(written(self._pod)) if self._pod is not None else 0
+            size = len(written(self._of(handle).pod or {}))
             if size >= LARGEST_OUTPUT:
                 from airflow_stagecoach.engine.classification import classified
 
@@ -335,7 +355,14 @@ class KubernetesBackend(RemoteBackend):
                     "image stage; write a file in a volume and hand on its name"
                 )
                 return failed(unit, classified({"type": "OutputFile", "message": message}))
-        return super()._ended(handle, unit, status)
+        try:
+            return super()._ended(handle, unit, status)
+        except Exception as error_found:
+            explained = self.explain(error_found)
+            if explained.get("reason") != FORBIDDEN:
+                raise
+            # It will be forbidden in a minute, too.
+            return failed(unit, explained)
 
     def _logins(self, work: Work) -> list[bytes]:
         """Logins of the registries of services."""
@@ -356,7 +383,13 @@ class KubernetesBackend(RemoteBackend):
             return None
         found = waits_for(pod, lambda: self._events(pod), self.api.now)
         if found is None:
-            self.api.run(handle["id"], STAGE, ["/bin/sh", "-c", f": >{FOLDER}/ready"])
+            try:
+                self.api.run(handle["id"], STAGE, ["/bin/sh", "-c", f": >{FOLDER}/ready"])
+            except Exception as error:
+                explained = self.explain(error)
+                if explained.get("reason") != FORBIDDEN:
+                    raise
+                return Status("ended", None, FORBIDDEN, explained["message"])
             self.api.patch("pod", handle["id"], {"metadata": {"annotations": {READY: "true"}}})
         return found
 
@@ -403,12 +436,13 @@ class KubernetesBackend(RemoteBackend):
                 return found
         raise OSError(f"the result came with {len(found)} of {told.size} bytes, or damaged")
 
-    def _keep(self, pod: Mapping[str, Any]) -> bool:
+    def _keep(self, handle: Handle, pod: Mapping[str, Any]) -> bool:
         policy = self.settings.auto_remove
         if policy == "on-success":
             state = container_status(pod).get("state") or {}
             code = (state.get("terminated") or {}).get("exitCode")
-            return bool(self._waiting.exit_code if self._waiting is not None else code)
+            waits = self._of(handle).waiting
+            return bool(code if waits is None else waits.exit_code)
         return policy == "never"
 
     def _retire(self, handle: Handle, pod: Mapping[str, Any]) -> None:
