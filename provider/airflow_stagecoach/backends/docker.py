@@ -289,7 +289,7 @@ class DockerBackend(RemoteBackend):
                 self.client.remove_container(leftover.id, force=True, v=True)
 
     def reach(self) -> dict[str, Any]:
-        names = ("image", "host", "tls", "conn", "auto-remove", "auto_remove")
+        names = ("image", "host", "tls", "auto-remove", "auto_remove")
         return {name: value for name, value in self.config.items() if name in names}
 
     def check(self) -> str:
