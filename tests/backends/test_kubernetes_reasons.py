@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from airflow_stagecoach.backends import _kubernetes_api, remote
 from airflow_stagecoach.backends.conformance import Log
@@ -249,6 +252,30 @@ def test_one_who_may_not(place: Place) -> None:
     error = place.run(unit(LITTLE), **{"config-file": path})
     assert (error["category"], error["reason"]) == ("configuration", "Forbidden")
     assert "nobody" in error["message"]
+
+
+@pytest.mark.parametrize("kind", ["pod", "job"])
+def test_the_rights_that_the_documentation_names_are_enough(place: Place, kind: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / "backends" / "kubernetes.md"
+    (role,) = re.findall(r"```yaml\n(apiVersion: rbac[^`]*)```", page.read_text())
+    namespace = place.cluster.make_namespace(f"rights-{kind}")
+    rbac = place.cluster.api("RbacAuthorizationV1Api")
+    body = yaml.safe_load(role)
+    body["metadata"]["namespace"] = namespace
+    rbac.create_namespaced_role(namespace, body)
+    binding = {
+        "metadata": {"name": "ours"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "stagecoach"},
+        "subjects": [{"kind": "User", "name": "nobody"}],
+    }
+    rbac.create_namespaced_role_binding(namespace, binding)
+    settings = {"namespace": namespace, "config-file": place.cluster.kubeconfig_of("nobody"), "kind": kind}
+    # Large enough to be fetched.
+    spec = {"kind": "python", "id": "a", "run": "text = ''.join(map(str, range(9000)))"}
+    result = place.backend(**settings).run(unit(spec), Log().hooks)
+    assert result["state"] == "success", error_of(result)
+    assert list(place.backend(**settings).leftovers()) == []
+    assert place.cluster.left(namespace) == []
 
 
 def test_a_token_that_is_not_known(place: Place) -> None:

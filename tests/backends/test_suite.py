@@ -24,8 +24,10 @@ from tests.backends import images
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.backends.cluster.cluster import Cluster
     from tests.backends.docker_engine import DockerEngine
 
+pytest_plugins = ["tests.backends.cluster.fixture"]
 pytestmark = pytest.mark.runs
 
 SUITE = Path(__file__).parent / "suite"
@@ -40,23 +42,60 @@ WORKFLOWS: dict[str, tuple[Path, dict[str, Any]]] = {
 #: In the lines of a traceback.
 _MODULE = re.compile(r'File "/.*/(?=tasks.py")')
 
+#: Pods take seconds to start, so there run those workflows whose outcome depends on the place: what travels there, what
+#: comes back, and how. The stages of a-shared-folder have none in common there.
+ON_KUBERNETES = (
+    "second-try",
+    "one-task",
+    "one-task-that-fails",
+    "files-that-travel",
+    "operators-stay-on-the-worker",
+    "legs",
+    "one-item-fails",
+    "one-in-another",
+    "bash-exit-code",
+    "python-exception",
+    "kind-call",
+    "layers-of-env",
+    "text-of-every-sort",
+    "secrets-stay-hidden",
+    "types-of-outputs",
+    "output-that-cannot-be-stored",
+    "large-outputs",
+    "much-output",
+)
+
 #: What a document travels with where it leaves the worker.
 SHIP = ["note.txt"]
 
 
-class Runner:
-    """A process that runs workflows on one backend."""
+#: What workflows give on the worker, which every backend is compared with: some of them after all other tests.
+_LOCAL: dict[str, dict[str, Any]] = {}
 
-    def __init__(self, runs_on: dict[str, Any]) -> None:
+
+class Runner:
+    """A process that runs workflows on one backend.
+
+    :param outcomes: of those that have run already
+    """
+
+    def __init__(self, runs_on: dict[str, Any], outcomes: dict[str, dict[str, Any]]) -> None:
         self.runs_on = runs_on
-        self.outcomes: dict[str, dict[str, Any]] = {}
-        self.process = subprocess.Popen(
-            [sys.executable, str(SUITE / "runner.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "AIRFLOW_VAR_SUITE_TOKEN": "swordfish-swordfish"},
-        )
+        self.outcomes = outcomes
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """Started when it is needed."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, str(SUITE / "runner.py")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "AIRFLOW_VAR_SUITE_TOKEN": "swordfish-swordfish"},
+            )
+        return self._process
 
     def outcome(self, name: str) -> dict[str, Any]:
         """What a workflow gives; it runs once."""
@@ -76,20 +115,21 @@ class Runner:
         return self.outcomes[name]
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(60)
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait(60)
 
 
-def serving(runs_on: dict[str, Any]) -> Iterator[Runner]:
-    runner = Runner(runs_on)
+def serving(runs_on: dict[str, Any], outcomes: dict[str, dict[str, Any]] | None = None) -> Iterator[Runner]:
+    runner = Runner(runs_on, {} if outcomes is None else outcomes)
     yield runner
     runner.close()
 
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[Runner]:
-    yield from serving({"type": "local"})
+    yield from serving({"type": "local"}, _LOCAL)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +191,12 @@ def test_docker(name: str, docker: Runner, local: Runner) -> None:
 def test_self_hosted(name: str, self_hosted: Runner, local: Runner) -> None:
     agrees(WORKFLOWS[name][1], self_hosted.outcome(name))
     same(local.outcome(name), self_hosted.outcome(name))
+
+
+@pytest.mark.parametrize("name", ON_KUBERNETES)
+def test_kubernetes(name: str, kubernetes: Runner, local: Runner) -> None:
+    agrees(WORKFLOWS[name][1], kubernetes.outcome(name))
+    same(local.outcome(name), kubernetes.outcome(name))
 
 
 # -- comparing ------------------------------------------------------------------------------
