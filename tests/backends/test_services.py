@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_stagecoach.backends._docker_networks import Network, hosts_of, make_network, network_of
 from airflow_stagecoach.backends._docker_services import (
-    Network,
     ServiceGroup,
     handle_services,
     healthcheck,
-    hosts_of,
-    network_of,
     not_usable,
     service_request,
 )
@@ -114,6 +112,24 @@ def test_host_names_where_all_share_a_network() -> None:
     both = services(a={"image": "x"}, b={"image": "y"})
     assert hosts_of(both, Network("host", None)) == {"a": "127.0.0.1", "b": "127.0.0.1"}
     assert hosts_of(both, Network("n", "n")) == {}
+
+
+def test_a_daemon_that_has_no_address_left() -> None:
+    errors = pytest.importorskip("docker.errors")
+
+    class Client:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def create_network(self, name: str, **_: Any) -> None:
+            raise errors.APIError("no", explanation=self.text)
+
+    client: Any = Client("could not find an available, non-overlapping IPv4 address pool among the defaults")
+    with pytest.raises(BackendFailure, match="max-parallel") as raised:
+        make_network(client, "n", {})
+    assert raised.value.error["category"] == "resource"
+    with pytest.raises(errors.APIError):
+        make_network(Client("network with name n already exists"), "n", {})  # type: ignore[arg-type]  # a stand-in
 
 
 def test_what_the_daemon_is_asked_for() -> None:

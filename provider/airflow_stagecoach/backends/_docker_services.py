@@ -9,8 +9,16 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from airflow_stagecoach.backends._docker_networks import (
+    Network,
+    hosts_of,
+    make_network,
+    network_of,
+    remove_network,
+    remove_networks,
+)
 from airflow_stagecoach.backends._services import (
     LONGEST_WAIT,
     SERVICE,
@@ -34,59 +42,13 @@ if TYPE_CHECKING:
 #: Label of our container: the ids of its services.
 SERVICES = "stagecoach.services"
 
-#: A network that still lets go of a container is asked again for so many seconds.
-_LETTING_GO = 5.0
-
 #: Bytes of a service's log that are looked at.
 _LARGEST_LOG = 1024 * 1024
 
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
-_NO_NETWORK_LEFT = re.compile(r"address pool", re.IGNORECASE)
 
 #: Exit codes of what got SIGTERM or SIGKILL from outside.
 _ENDED_BY_OTHERS = (137, 143)
-
-
-class Network(NamedTuple):
-    """How the containers of a try reach each other.
-
-    :ivar mode: the network that each of them begins in
-    :ivar own: the network that is made for the try, in which services are found by their ids; ``None`` where
-        they share the network of the machine
-    """
-
-    mode: str | None
-    own: str | None
-
-    @property
-    def joins(self) -> str | None:
-        """The network that a container enters beside its first one."""
-        return self.own if self.own != self.mode else None
-
-
-def network_of(wanted: str | None, name: str) -> Network:
-    """The network of a try that has services.
-
-    :param wanted: the setting ``network``
-    :param name: of the work
-    :raises BackendFailure: no service could be reached there
-    """
-    if not wanted or wanted == "default":
-        return Network(name, name)
-    if wanted == "host":
-        return Network(wanted, None)
-    if wanted == "none" or wanted.startswith("container:"):
-        message = (
-            f"with `network: {wanted}` a job cannot reach its services: remove `network`, "
-            "or write host or the name of a network"
-        )
-        raise BackendFailure(message, category="configuration", reason="NetworkUnavailable")
-    return Network(wanted, name)
-
-
-def hosts_of(services: Sequence[Service], network: Network) -> dict[str, str]:
-    """Host names that no network tells: where all share the machine's, services are there."""
-    return {} if network.own is not None else {service["id"]: "127.0.0.1" for service in services}
 
 
 def service_request(
@@ -266,26 +228,14 @@ class ServiceGroup:
             self._backend.say_lines(f"Service {service['id']}: its last lines", lines)
 
     def _make_network(self) -> None:
-        from docker.errors import APIError
-
-        client, own = self._backend.client, self.network.own
+        own = self.network.own
         if own is None:
             return
+        client = self._backend.client
         # Of a try that died before it started anything. One that is in use is none of those.
-        with contextlib.suppress(APIError):
-            _remove_networks(client, f"stagecoach.key={self._work.key}", patience=0)
-        try:
-            client.create_network(own, driver="bridge", check_duplicate=True, labels=labels(self._work))
-        except APIError as error:
-            text = str(error.explanation or error)
-            if _NO_NETWORK_LEFT.search(text):
-                message = (
-                    f"the daemon has no address left for one more network: {text}; fewer legs at a time "
-                    "(max-parallel) need fewer, and default-address-pools of the daemon gives it more"
-                )
-                failure = BackendFailure(message, category="resource", reason="NetworkUnavailable")
-                raise failure from None
-            raise
+        with contextlib.suppress(Exception):
+            remove_networks(client, f"stagecoach.key={self._work.key}", patience=0)
+        make_network(client, own, labels(self._work))
         self._has_network = True
 
     def remove(self) -> None:
@@ -353,7 +303,7 @@ def remove_services(client: APIClient, name: str) -> None:
     label = f"{WORK}={name}"
     for found in client.containers(all=True, filters={"label": [label, SERVICE]}):
         _remove(client, found["Id"])
-    _remove_networks(client, label)
+    remove_networks(client, label)
 
 
 def remove_orphans(client: APIClient, containers: Sequence[str], key: str) -> None:
@@ -364,7 +314,7 @@ def remove_orphans(client: APIClient, containers: Sequence[str], key: str) -> No
     """
     for container in containers:
         _remove(client, container)
-    _remove_networks(client, f"stagecoach.key={key}")
+    remove_networks(client, f"stagecoach.key={key}")
 
 
 def service_logs(client: APIClient, name: str) -> dict[str, list[str]]:
@@ -385,27 +335,6 @@ def log_of(client: APIClient, container: str) -> list[str]:
     return last_lines(data.decode("utf-8", "replace"))
 
 
-def remove_network(client: APIClient, name: str, patience: float = _LETTING_GO) -> None:
-    """Remove a network; it may still have to let go of a container that has just gone.
-
-    :param patience: seconds that it has for that
-    """
-    from docker.errors import APIError, NotFound
-
-    until = time.monotonic() + patience
-    while True:
-        try:
-            client.remove_network(name)
-        except NotFound:
-            return
-        except APIError as error:
-            if error.status_code != 403 or time.monotonic() > until:
-                raise
-            time.sleep(0.2)
-        else:
-            return
-
-
 def _remove(client: APIClient, container: str) -> None:
     from docker.errors import APIError, NotFound
 
@@ -416,8 +345,3 @@ def _remove(client: APIClient, container: str) -> None:
     except APIError as error:
         if error.status_code != 409:  # Its removal is on the way already.
             raise
-
-
-def _remove_networks(client: APIClient, label: str, patience: float = _LETTING_GO) -> None:
-    for found in client.networks(filters={"label": label}):
-        remove_network(client, found["Id"], patience)

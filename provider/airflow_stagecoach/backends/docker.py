@@ -20,11 +20,11 @@ from airflow_stagecoach.backends._docker_connection import connect, host_of
 from airflow_stagecoach.backends._docker_errors import explain, failed_login, failed_pull, missing_image
 from airflow_stagecoach.backends._docker_files import read_file
 from airflow_stagecoach.backends._docker_folders import fetch_folder, put_folder
+from airflow_stagecoach.backends._docker_networks import remove_network
 from airflow_stagecoach.backends._docker_output import Output
 from airflow_stagecoach.backends._docker_services import (
     ServiceGroup,
     handle_services,
-    remove_network,
     remove_orphans,
     remove_services,
     service_logs,
