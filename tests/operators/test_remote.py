@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from airflow_stagecoach.backends.docker import DockerBackend
 from airflow_stagecoach.backends.emulated import EmulatedBackend
+from airflow_stagecoach.backends.local import LocalBackend
 from airflow_stagecoach.engine import Hooks
+from airflow_stagecoach.exceptions import StageConfigError
 from airflow_stagecoach.operators import _remote
 
 from ..factory.plans import job, stage, workflow
@@ -63,3 +66,33 @@ def test_an_emulated_place_tells_that_it_limits_nothing(resources: dict[str, int
     spec: dict[str, Any] = {"resources": resources} if resources else {}
     sent(make_operator(workflow(job("a", stage("s", bash="true", **spec))), "a"), log)
     assert [level for level, text in log.lines if "resources" in text] == (["warning"] if resources else [])
+
+
+DB: Any = {
+    "db": {"image": "postgres:${{ matrix.n }}", "health": {"command": "a", "interval": "${{ matrix.n }}s"}}
+}
+
+
+def test_services_are_evaluated_for_the_leg() -> None:
+    (service,) = _remote.evaluate_services(DB, {"matrix": {"n": 17}}, DockerBackend({"image": "x"}))
+    assert (service["id"], service["image"]) == ("db", "postgres:17")
+    assert service["health"] is not None
+    assert service["health"]["interval"] == 17.0
+
+
+@pytest.mark.parametrize(
+    ("backend", "n", "message"),
+    [
+        (LocalBackend(), 17, "a job that runs on local can have no services"),
+        (EmulatedBackend(), 17, "a job that runs on emulated can have no services"),
+        (
+            DockerBackend({"image": "x"}),
+            {"a": 1},
+            "services.db.health.interval: expected a number of seconds",
+        ),
+    ],
+)
+def test_services_that_cannot_be(backend: Any, n: Any, message: str) -> None:
+    with pytest.raises(StageConfigError) as raised:
+        _remote.evaluate_services(DB, {"matrix": {"n": n}}, backend)
+    assert message in str(raised.value)

@@ -95,7 +95,7 @@ class StageOperator(StageBaseOperator):
         if isinstance(settings.get("env"), dict):
             unit["env"].append(settings["env"])
         backend = make_backend(runs_on, settings)
-        if services:
+        if services and self._deferred is None:  # else they run already
             written = self._render_jinja(services, context)
             unit["services"] = evaluate_services(written, contexts, backend)
         return backend
