@@ -131,7 +131,7 @@ CONTAINER = ("jobSpec", "template", "spec", "container")
             [{"name": "v", "hostPath": {"path": "/v"}}],
             "v is mounted nowhere",
         ),
-        (("image",), "x", "stands in jobSpec: write it once"),
+        (("image",), "x", "stands beside image: write one of them"),
         (("pod",), {"spec": {}}, "stands beside pod: write one of them"),
         (("schedule",), "0 0 * * *", "write `on` in the workflow"),
     ],

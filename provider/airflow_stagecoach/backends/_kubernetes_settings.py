@@ -144,12 +144,6 @@ class KubernetesConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", alias_generator=_kebab, populate_by_name=True)
 
-    # Before `image`, which need not be said where one of these says it.
-    pod: dict[str, Any] | None = Field(
-        None,
-        description="a PodTemplate: {metadata, spec}; our container is the one named stage, or the first",
-    )
-    job_spec: JobSpec | None = Field(None, alias="jobSpec", description="a job as older documents have it")
     image: str | None = Field(
         None, min_length=1, description="with Python 3.8 or newer; needed by all but `image:` stages"
     )
@@ -173,12 +167,6 @@ class KubernetesConfig(BaseModel):
     )
     volumes: list[VolumeEntry] = Field(
         default_factory=list, description="pvc:claim:/path[:ro] and the like, or maps as Kubernetes has them"
-    )
-    pvc_claim_name: str | None = Field(
-        None,
-        alias="pvc_claim_name",
-        validation_alias=AliasChoices("pvc_claim_name", "pvcClaimName"),
-        description="with jobSpec: mounted at /tmp/run_logs and /tmp/catalog",
     )
     service_account: str | None = Field(None, description="of the pod")
     node_selector: dict[str, str] = Field(default_factory=dict, description="labels that the node must have")
@@ -209,6 +197,17 @@ class KubernetesConfig(BaseModel):
     auto_remove: Literal["always", "on-success", "never"] = Field(
         "always", description="whether the pod goes when it has ended"
     )
+    pod: dict[str, Any] | None = Field(
+        None,
+        description="a PodTemplate: {metadata, spec}; our container is the one named stage, or the first",
+    )
+    job_spec: JobSpec | None = Field(None, alias="jobSpec", description="a job as older documents have it")
+    pvc_claim_name: str | None = Field(
+        None,
+        alias="pvc_claim_name",
+        validation_alias=AliasChoices("pvc_claim_name", "pvcClaimName"),
+        description="with jobSpec: mounted at /tmp/run_logs and /tmp/catalog",
+    )
     ship: list[str] = Field(default_factory=list, description="patterns of files beside the document")
 
     # Of older documents.
@@ -234,15 +233,10 @@ class KubernetesConfig(BaseModel):
     @field_validator("job_spec")
     @classmethod
     def _one_way(cls, value: JobSpec | None, info: ValidationInfo) -> JobSpec | None:
-        if isinstance(value, JobSpec) and info.data.get("pod") is not None:
-            raise PydanticCustomError("two_ways", "stands beside pod: write one of them")
-        return value
-
-    @field_validator("image")
-    @classmethod
-    def _said_once(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.data.get("job_spec") is not None:
-            raise PydanticCustomError("two_ways", "stands in jobSpec: write it once")
+        for other in ("image", "pod"):
+            if isinstance(value, JobSpec) and info.data.get(other) is not None:
+                message = "stands beside {other}: write one of them"
+                raise PydanticCustomError("two_ways", message, {"other": other})
         return value
 
     @field_validator("pvc_claim_name")

@@ -7,11 +7,11 @@ of the container, or is fetched from it while it waits. Everything carries the l
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_stagecoach.backends import _kubernetes_removal
 from airflow_stagecoach.backends._kubernetes_api import Api
 from airflow_stagecoach.backends._kubernetes_errors import FORBIDDEN, explain
 from airflow_stagecoach.backends._kubernetes_image_stage import (
@@ -22,7 +22,6 @@ from airflow_stagecoach.backends._kubernetes_image_stage import (
 )
 from airflow_stagecoach.backends._kubernetes_log import lines_of
 from airflow_stagecoach.backends._kubernetes_pod import (
-    CHOSEN,
     DONE,
     KEY,
     SECRETS,
@@ -33,6 +32,7 @@ from airflow_stagecoach.backends._kubernetes_pod import (
     registries,
     secrets_of,
 )
+from airflow_stagecoach.backends._kubernetes_removal import pod_handle
 from airflow_stagecoach.backends._kubernetes_script import Waiting, waiting, without_mark
 from airflow_stagecoach.backends._kubernetes_services import (
     READY,
@@ -51,7 +51,6 @@ from airflow_stagecoach.backends._kubernetes_status import (
     status_of,
 )
 from airflow_stagecoach.backends._kubernetes_template import merged
-from airflow_stagecoach.backends.ownership import Leftover, owner
 from airflow_stagecoach.backends.remote import LONGEST_RESULT, BackendFailure, RemoteBackend
 from airflow_stagecoach.backends.shipment import FOLDER
 from airflow_stagecoach.backends.work import Handle, Lines, Status, failed, is_image
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from airflow_stagecoach.backends._image_stage import Ended
+    from airflow_stagecoach.backends.ownership import Leftover
     from airflow_stagecoach.backends.work import Work
     from airflow_stagecoach.engine.contract import Error, Result, Unit
 
@@ -69,16 +69,6 @@ _LINES = 5000
 
 #: In so many of the last lines of a log the mark of a waiting result is looked for.
 _TAIL = 20
-
-#: Seconds that the cluster may take to remove a pod, on top of the pod's own.
-_REMOVAL = 20.0
-
-
-class PodHandle(Handle, total=False):
-    """Where a pod is. ``id`` is its name, ``name`` that of the work."""
-
-    kind: str  # pod or job
-    secrets: str  # how many there are
 
 
 @dataclass
@@ -144,7 +134,7 @@ class KubernetesBackend(RemoteBackend):
         secrets = len(cargo.secrets) + len(logins)
         if not self._is_job(work):
             start_pod(self.api, pod, secrets_of(work, cargo, logins))
-            return _handle(work.name, work.name, "pod", secrets)
+            return pod_handle(work.name, work.name, "pod", secrets)
         chosen = start_job(
             self.api,
             job_of(work, self.settings, pod),
@@ -152,7 +142,7 @@ class KubernetesBackend(RemoteBackend):
             is_cancelled=self._stopped.is_set,
         )
         if chosen is not None:
-            return _handle(chosen, work.name, "job", secrets)
+            return pod_handle(chosen, work.name, "job", secrets)
         found = self.find(work)
         if found is None:
             message = f"job {work.name} was there, and was never started: it is removed now"
@@ -164,9 +154,9 @@ class KubernetesBackend(RemoteBackend):
         for pod in self.api.select("pod", labels=selector):
             if pod["metadata"].get("deletionTimestamp"):
                 # No try starts while an earlier one still works.
-                self._await_removal(pod["metadata"]["name"])
+                _kubernetes_removal.await_removal(self.api, pod["metadata"]["name"], self.grace)
                 continue
-            handle = self._handle_of(pod)
+            handle = _kubernetes_removal.handle_of(self.api, pod)
             if handle is not None:
                 return handle
         if self.settings.is_job:
@@ -248,8 +238,17 @@ class KubernetesBackend(RemoteBackend):
         return None if found is None else self._fetch(handle, found)
 
     def ended(self, handle: Handle) -> Ended:
-        lines = (text for _, text in self._lines(handle))
-        return ended(self.api.get("pod", handle["id"]) or {"metadata": {}}, lines)
+        from kubernetes.client.exceptions import ApiException
+
+        def lines() -> Iterator[str]:
+            try:
+                for _, text in self._lines(handle):
+                    yield text
+            except ApiException as error:
+                if error.status not in (400, 404):  # Of what never ran there is no log.
+                    raise
+
+        return ended(self.api.get("pod", handle["id"]) or {}, lines())
 
     @property
     def workdir(self) -> str:
@@ -257,18 +256,18 @@ class KubernetesBackend(RemoteBackend):
 
     def stop(self, handle: Handle) -> None:
         # Kubernetes stops a pod by removing it.
-        self._remove(handle, grace=self.grace)
-        self._await_removal(handle["id"])
+        _kubernetes_removal.remove(self.api, handle, grace=self.grace)
+        _kubernetes_removal.await_removal(self.api, handle["id"], self.grace)
 
     def clean(self, handle: Handle) -> None:
         pod = self.api.get("pod", handle["id"])
         if pod is not None and self._keep(handle, pod):
-            self._retire(handle, pod)
+            _kubernetes_removal.retire(self.api, handle, pod)
         else:
             # The processes of a pod that is not over have nothing to do any more.
-            self._remove(handle, grace=0 if pod is not None and _is_idle(pod) else 1)
-        for number in range(int(cast("PodHandle", handle).get("secrets", 1))):
-            self.api.delete("secret", f"{handle['name']}-{number}")
+            idle = pod is not None and _kubernetes_removal.is_idle(pod)
+            _kubernetes_removal.remove(self.api, handle, grace=0 if idle else 1)
+        _kubernetes_removal.remove_secrets(self.api, handle)
 
     def service_logs(self, handle: Handle) -> Mapping[str, list[str]]:
         from airflow_stagecoach.backends._services import TOLD_LINES, last_lines
@@ -281,26 +280,10 @@ class KubernetesBackend(RemoteBackend):
         return found
 
     def leftovers(self) -> Iterator[Leftover]:
-        kinds = ("job", "pod", "secret") if self.settings.is_job else ("pod", "secret")
-        for kind in kinds:
-            for found in self.api.select(kind, labels=f"{KEY},!{DONE}"):
-                metadata = found["metadata"]
-                identity = owner(metadata.get("annotations"))
-                # What belongs to something else goes with it.
-                alone = not metadata.get("ownerReferences") and not metadata.get("deletionTimestamp")
-                if identity is not None and alone:
-                    yield Leftover(kind, metadata["name"], metadata["name"], identity, shared=False)
+        return _kubernetes_removal.leftovers(self.api, jobs=self.settings.is_job)
 
     def discard(self, leftover: Leftover) -> None:
-        if leftover.kind == "pod":
-            pod = self.api.get("pod", leftover.id)
-            handle = self._handle_of(pod) if pod is not None else None
-            if handle is not None:
-                self._remove(handle, grace=1)
-                for number in range(int(cast("PodHandle", handle).get("secrets", 1))):
-                    self.api.delete("secret", f"{handle['name']}-{number}")
-                return
-        self.api.delete(leftover.kind, leftover.id)
+        _kubernetes_removal.discard(self.api, leftover)
 
     def reach(self) -> dict[str, Any]:
         settings = self.settings
@@ -393,18 +376,6 @@ class KubernetesBackend(RemoteBackend):
             self.api.patch("pod", handle["id"], {"metadata": {"annotations": {READY: "true"}}})
         return found
 
-    def _handle_of(self, pod: Mapping[str, Any]) -> Handle | None:
-        """The work that a pod does; ``None`` for one of a job that does nothing."""
-        metadata = pod["metadata"]
-        secrets = int((metadata.get("annotations") or {}).get(SECRETS, 1))
-        jobs = [one["name"] for one in metadata.get("ownerReferences") or () if one["kind"] == "Job"]
-        if not jobs:
-            return _handle(metadata["name"], metadata["name"], "pod", secrets)
-        secret = self.api.get("secret", f"{jobs[0]}-0") or {"metadata": {}}
-        if (secret["metadata"].get("annotations") or {}).get(CHOSEN) != metadata["name"]:
-            return None
-        return _handle(metadata["name"], jobs[0], "job", secrets)
-
     def _events(self, pod: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self.api.events(f"involvedObject.uid={pod['metadata']['uid']}")
 
@@ -444,42 +415,3 @@ class KubernetesBackend(RemoteBackend):
             waits = self._of(handle).waiting
             return bool(code if waits is None else waits.exit_code)
         return policy == "never"
-
-    def _retire(self, handle: Handle, pod: Mapping[str, Any]) -> None:
-        """Leave a pod where it is, ended, and where nobody looks for work."""
-        done = {"metadata": {"labels": {DONE: "true"}}}
-        self.api.patch("pod", handle["id"], done)
-        if cast("PodHandle", handle).get("kind") == "job":
-            self.api.patch("job", handle["name"], done)
-        if not is_over(pod):
-            self.api.run(handle["id"], STAGE, ["/bin/sh", "-c", f": >{FOLDER}/taken"])
-        if not _is_idle(pod, STAGE):
-            self.api.patch("pod", handle["id"], {"spec": {"activeDeadlineSeconds": 1}})
-
-    def _remove(self, handle: Handle, *, grace: float) -> None:
-        if cast("PodHandle", handle).get("kind") == "job":
-            # First the job: it would make another pod.
-            self.api.delete("job", handle["name"])
-        self.api.delete("pod", handle["id"], grace=grace)
-
-    def _await_removal(self, name: str) -> None:
-        """Wait until a pod that is being removed works no more."""
-        until = time.monotonic() + self.grace + _REMOVAL
-        while time.monotonic() < until:
-            pod = self.api.get("pod", name)
-            if pod is None or is_over(pod):
-                return
-            time.sleep(0.2)
-
-
-def _handle(pod: str, name: str, kind: str, secrets: int) -> PodHandle:
-    return {"id": pod, "name": name, "kind": kind, "secrets": str(secrets)}
-
-
-def _is_idle(pod: Mapping[str, Any], *but: str) -> bool:
-    """Whether no container of a pod runs any more.
-
-    :param but: names of containers that may
-    """
-    found = (pod.get("status") or {}).get("containerStatuses") or ()
-    return not any("running" in (one.get("state") or {}) and one.get("name") not in but for one in found)
