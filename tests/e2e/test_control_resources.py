@@ -50,6 +50,16 @@ resources:
           retry: {max: 3, delay: 1s}
           resources: {cpu: 4000}
           run: print("never")
+    hungry:
+      stages:
+        - name: Hungry
+          id: hungry
+          resources: {memory: 128Mi}
+          retry: {max: 2, delay: 1s, on-oom: {memory: x2}}
+          run: |
+            held = bytearray(300 * 1024 ** 2)
+            size = len(held)
+            del held
     beside:
       stages:
         - name: Beside
@@ -110,6 +120,12 @@ def test_what_cannot_be_enforced_is_refused_once(client: Client, ended: Run) -> 
     assert "resources: cpu: this worker has" in log
     assert "never" not in log
     assert client.tasks(ended)["refused.refused", -1].try_number == 1
+
+
+def test_the_third_try_has_enough_memory(client: Client, ended: Run) -> None:
+    found = record(client, ended, "hungry.hungry")
+    assert (found["state"], found["tries"], found["memory_limit"]) == ("success", 3, 512 * 1024 * 1024)
+    assert "with 128Mi; the next one gets 256Mi" in client.log(ended, "hungry.hungry", try_number=1)
 
 
 def test_branches_do_not_mix(client: Client, ended: Run) -> None:

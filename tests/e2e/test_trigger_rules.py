@@ -44,10 +44,31 @@ PLAIN = (
 )
 
 
+#: Of each job that has a fallback: the job, its fallback, and what becomes of them and of a follower.
+FALLBACKS = {
+    "sleep: 0": ("sleep: 0", "run", "skip", "run"),
+    "raise: one": ("sleep: 0", "failed", "run", "run"),
+    "raise: two": ("raise: three", "failed", "failed", "upf"),
+    "if: false": ("sleep: 0", "skip", "skip", "skip"),
+}
+
+
+def with_fallbacks() -> str:
+    """Jobs ``mN`` with fallbacks ``rN`` and followers ``nN``."""
+    lines = []
+    for number, (main, (standin, *_)) in enumerate(FALLBACKS.items()):
+        lines += [
+            f"    m{number}: {{fallback: r{number}, stages: [{{name: s, {main}}}]}}",
+            f"    r{number}: {{stages: [{{name: s, {standin}}}]}}",
+            f"    n{number}: {{needs: m{number}, stages: [{{name: s, sleep: 0}}]}}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 @pytest.fixture(scope="module")
 def plain(client: Client) -> Run:
     """A run over jobs without a matrix."""
-    client.drop("rules_plain.yaml", document("rules-plain", *PLAIN, TABLE))
+    client.drop("rules_plain.yaml", document("rules-plain", *PLAIN, TABLE) + with_fallbacks())
     client.wait_for_dag("rules-plain")
     return client.run("rules-plain", timeout=400)
 
@@ -57,6 +78,13 @@ def test_every_rule_over_plain_jobs(plain: Run, client: Client, rule: str) -> No
     states = client.states(plain)
     found = {needs: states[f"{rule}-{needs}.s"] for needs in NEEDS}
     assert found == {needs: STATE[word] for needs, word in zip(NEEDS, TABLE[rule].split(), strict=True)}
+
+
+def test_fallbacks(plain: Run, client: Client) -> None:
+    states = client.states(plain)
+    words = {**STATE, "failed": "failed"}
+    for number, (main, (_, *expected)) in enumerate(FALLBACKS.items()):
+        assert [states[f"{job}{number}.s"] for job in "mrn"] == [words[word] for word in expected], main
 
 
 def test_the_run_fails_although_clean_up_succeeds(plain: Run) -> None:

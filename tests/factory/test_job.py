@@ -275,6 +275,14 @@ def test_a_fallback_waits_for_the_stages_that_run_after_a_failure() -> None:
     assert tasks["a.__ready__"] == ("all_done", {"a.s", "a.t"})
 
 
+def test_followers_wait_for_such_stages_of_the_fallback_too() -> None:
+    tasks = graph(
+        job("a", fallback="r"), job("r", stage("s"), stage("t", if_="always()"), needs=["a"], fallback_of="a")
+    )
+    assert tasks["r.__either__"] == ("one_success", {"a.s", "r.__result__"})
+    assert tasks["r.__result__"] == ("one_success", {"r.__verdict__", "r.__settled__"})
+
+
 def test_a_tolerated_fallback() -> None:
     tasks = with_fallback(standin={"continue_on_error": True})
     assert tasks["r.__either__"] == ("one_success", {"a.s", "r.__end__"})

@@ -96,7 +96,7 @@ class Graph:
     def _late_jobs(self) -> set[str]:
         """Jobs whose result must wait until all of them has ended: a job after them may start on a failure.
 
-        Such are jobs with a matrix; and, before a fallback, those with a stage that runs after a failure.
+        Such are jobs with a matrix; of a job and its fallback, also those with a stage that runs after a failure.
         """
         late: set[str] = set()
         for job in self.workflow["jobs"]:
@@ -115,7 +115,9 @@ class Graph:
 
     def _ends_in_parts(self, job: JobPlan) -> bool:
         """Whether something of a job may still run when it is known that it has failed."""
-        return "strategy" in job or ("fallback" in job and any(judges(stage) for stage in work_stages(job)))
+        if "fallback" in job or "fallback_of" in job:
+            return "strategy" in job or any(judges(stage) for stage in work_stages(job))
+        return "strategy" in job
 
 
 def _before(job: JobPlan) -> list[str]:
