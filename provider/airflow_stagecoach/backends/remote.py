@@ -132,8 +132,8 @@ class RemoteBackend(Backend):
     #: Settings that may hold no expression, because Airflow must know them before anything runs.
     known_at_load: ClassVar[tuple[str, ...]] = ()
 
-    #: Settings that every stage needs but an ``image:`` stage, which has its own: each with those that may stand
-    #: in its place.
+    #: Settings that every stage needs but an ``image:`` stage, which has its own: each with those that may
+    #: stand in its place.
     needed_without_image: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     #: Seconds between two looks at work that runs for a while; the first ones follow each other faster.

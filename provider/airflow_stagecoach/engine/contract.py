@@ -69,7 +69,7 @@ class Unit(UnitNeeded, total=False):
     identity: Identity  # where the unit runs elsewhere: what it is found by
     leg: Leg
     container: Container  # of an `image:` stage: what its place is to run
-    files: str  # of one beside a worker: the leg's scratch folder there, which goes into the container and back
+    files: str  # of one beside a worker: the leg's scratch folder there, copied into it and back
     extras: Dict[str, Any]  # handed to called functions that have a parameter `extras`
     log_level: str  # of the stages' own loggers, where a stage says nothing else
     services: List[Any]  # evaluated, for the place: containers that it starts beside this one
