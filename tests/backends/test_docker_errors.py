@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_stagecoach.backends import _docker_connection, remote
+from airflow_stagecoach.backends import remote
 from airflow_stagecoach.backends._docker_errors import explain, failed_pull, missing_image
 from airflow_stagecoach.backends.conformance import Log
 from airflow_stagecoach.backends.docker import DockerBackend
@@ -306,9 +306,15 @@ class TestImages:
             assert result["stages"]["a"]["outputs"]["stdout"] == "/srv/new/folder"
 
 
-def follow(engine: DockerEngine) -> tuple[Any, Log, threading.Thread, list[Any]]:
+def backend_of(engine: DockerEngine) -> DockerBackend:
+    return DockerBackend({"image": images.PYTHON, "host": engine.url, "pull": "never"})
+
+
+def follow(
+    engine: DockerEngine, backend: DockerBackend | None = None
+) -> tuple[Any, Log, threading.Thread, list[Any]]:
     """Start a unit that sleeps, in a thread; wait until it is up."""
-    backend = DockerBackend({"image": images.PYTHON, "host": engine.url, "pull": "never"})
+    backend = backend or backend_of(engine)
     log, results = Log(), []
     the_unit = unit({**SLEEP, "bash": "echo up; sleep 8; echo done"})
     thread = threading.Thread(target=lambda: results.append(backend.run(the_unit, log.hooks)))
@@ -373,12 +379,14 @@ class TestADaemonThatGoesAway:
             with DockerEngine(folder, options) as started:
                 yield started
 
-    def test_it_comes_back(self, daemon: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_docker_connection, "TIMEOUT", 2)
-        _, log, thread, results = follow(daemon)
+    def test_it_comes_back(self, daemon: DockerEngine) -> None:
+        backend = backend_of(daemon)
+        _, log, thread, results = follow(daemon, backend)
         if daemon.options:
+            backend.client.timeout = 2
             os.kill(daemon.pid, signal.SIGSTOP)
             log.wait_for("does not answer in time")
+            backend.client.timeout = 60
             daemon.kill()
         else:
             daemon.stop()

@@ -153,6 +153,7 @@ def test_a_registry_is_asked_for_nothing_but_images(
     private.answer = (503, "closed")
     assert run(hub, image, conn="registry")["state"] == "success"
     assert private.requests == []
+    assert "conn" not in DockerBackend({"image": image, "host": hub.url, "conn": "registry"}).reach()
 
 
 # -- policies ---------------------------------------------------------------------------------

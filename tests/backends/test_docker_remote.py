@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_stagecoach.backends import _docker_connection, remote
+from airflow_stagecoach.backends import remote
 from airflow_stagecoach.backends.conformance import Log
 from airflow_stagecoach.backends.docker import DockerBackend
 from airflow_stagecoach.backends.ownership import leg_key
@@ -296,11 +296,22 @@ class TestTls:
 
 
 @pytest.fixture
-def proxy(engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    monkeypatch.setattr(_docker_connection, "TIMEOUT", 2)
+def proxy(engine: DockerEngine) -> Iterator[Proxy]:
     with Proxy(engine.url.removeprefix("unix://")) as started:
         yield started
     assert engine.containers() == []
+
+
+def stalled(proxy: Proxy, following: Following) -> None:
+    """Hold all back; the worker notices soon."""
+    following.backend.client.timeout = 2
+    proxy.stall()
+
+
+def flows_again(proxy: Proxy, following: Following) -> None:
+    # A loaded machine takes its time to remove a container.
+    following.backend.client.timeout = 60
+    proxy.resume()
 
 
 def over(proxy: Proxy, **settings: Any) -> DockerBackend:
@@ -312,9 +323,12 @@ def over(proxy: Proxy, **settings: Any) -> DockerBackend:
 def test_the_network_goes_away_for_a_while(proxy: Proxy, how: str) -> None:
     following = Following(over(proxy), unit(bash(ONE_BY_ONE)))
     following.log.wait_for("line 2")
-    getattr(proxy, how)()
+    if how == "stall":
+        stalled(proxy, following)
+    else:
+        proxy.hang_up()
     following.log.wait_for("docker does not answer, trying again")
-    proxy.resume()
+    flows_again(proxy, following)
     assert following.result()["state"] == "success"
     assert following.lines() == LINES
 
@@ -323,11 +337,11 @@ def test_the_network_goes_away_for_a_while(proxy: Proxy, how: str) -> None:
 def test_a_stop_while_the_network_stalls(proxy: Proxy, engine: DockerEngine) -> None:
     following = Following(over(proxy), unit(bash("echo up; sleep 600")))
     following.log.wait_for("up")
-    proxy.stall()
+    stalled(proxy, following)
     asked = time.monotonic()
     following.backend.cancel()
     following.log.wait_for("does not answer")
-    proxy.resume()
+    flows_again(proxy, following)
     assert following.result()["outcome"] == "cancelled"
     assert time.monotonic() - asked < 60
 
@@ -352,8 +366,14 @@ def test_an_answer_is_cut_off(proxy: Proxy, request_: str) -> None:
     the_unit = unit(
         {"kind": "python", "id": "a", "run": "text = 'x' * 3_000_000\nfor n in range(1, 2001): print(n)"}
     )
+    backend = over(proxy, image=images.PYTHON)
+    handle = backend.start(Work.of(the_unit["identity"], the_unit))
+    until = time.monotonic() + 60
+    while backend.poll(handle).state != "ended":
+        assert time.monotonic() < until
+        time.sleep(0.1)
     proxy.cut = Cut(request_.encode(), 5000)
-    following = Following(over(proxy, image=images.PYTHON), the_unit)
+    following = Following(backend, the_unit)
     result = following.result()
     assert len(result["stages"]["a"]["outputs"]["text"]) == 3_000_000
     assert following.lines() == LINES[30:]
@@ -367,7 +387,7 @@ def test_a_daemon_that_stands_still(proxy: Proxy, monkeypatch: pytest.MonkeyPatc
     the_unit = unit(bash("echo up; sleep 600"))
     following = Following(over(proxy), the_unit)
     following.log.wait_for("up")
-    proxy.stall()
+    stalled(proxy, following)
     error = error_of(following.result())
     assert (error["category"], error["reason"]) == ("network", "Unreachable")
     assert "does not answer in time" in error["message"]

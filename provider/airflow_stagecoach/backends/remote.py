@@ -455,17 +455,20 @@ class RemoteBackend(Backend):
                 self.say_lines(title, lines)
 
     def _end_stopped(self, handle: Handle, unit: Unit) -> Result:
-        until = time.monotonic() + PATIENCE
+        until, told = time.monotonic() + PATIENCE, ""
         while True:
             try:
                 self.stop(handle)
                 break
             except Exception as error:
                 # Nobody comes after us to stop it.
+                why = self.explain(error)["message"]
                 if time.monotonic() > until:
-                    message = f"{handle['name']} could not be stopped: {self.explain(error)['message']}"
-                    self.say(message, "error")
+                    self.say(f"{handle['name']} could not be stopped: {why}", "error")
                     return _cancelled(unit)
+                if why != told:
+                    told = why
+                    self.say(f"{self.type} does not answer, trying again to stop the work: {why}", "warning")
                 time.sleep(self.interval)
         self._tell_services(handle)
         self.clean(handle)
