@@ -183,14 +183,20 @@ def test_no_services_change_nothing() -> None:
 
 
 def test_made_in_python() -> None:
-    service = Service(image="x", ports=[1], health={"command": "a"})  # type: ignore[arg-type]  # checked when it is made
-    made = Job(id="j", services={"db": service, "c": "y"}, stages=[{"bash": "echo"}])  # type: ignore[arg-type]
-    workflow = Workflow(name="w", jobs=[made])  # type: ignore[arg-type]
+    service = Service(image="x", ports=[1], health={"command": "a"})
+    job = Job(id="j", runs_on="docker", services={"db": service, "c": "y"}, stages=[{"bash": "echo"}])
+    plan = Workflow(name="w", jobs=[job]).plan(backends=BACKENDS)["jobs"][0]
+    assert plan["services"] == {
+        "db": {"image": "x", "ports": ["1"], "health": {"command": "a"}},
+        "c": {"image": "y"},
+    }
+    assert plan["granularity"] == "job"
+
+
+def test_made_in_python_where_they_cannot_be() -> None:
+    job = Job(id="j", services={"db": "y"}, stages=[{"bash": "echo"}])
     with pytest.raises(Exception, match="a job that runs on local can have no services"):
-        workflow.plan()
-    assert made.services is not None
-    assert made.services["db"].plan() == {"image": "x", "ports": ["1"], "health": {"command": "a"}}
-    assert made.services["c"].plan() == {"image": "y"}
+        Workflow(name="w", jobs=[job]).plan()
 
 
 @given(
