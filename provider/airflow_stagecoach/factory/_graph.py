@@ -96,7 +96,8 @@ class Graph:
     def _late_jobs(self) -> set[str]:
         """Jobs whose result must wait until all of them has ended: a job after them may start on a failure.
 
-        Such are jobs with a matrix; of a job and its fallback, also those with a stage that runs after a failure.
+        Such are jobs with a matrix; of a job and its fallback also those with a stage that runs after a
+        failure.
         """
         late: set[str] = set()
         for job in self.workflow["jobs"]:
