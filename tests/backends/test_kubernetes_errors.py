@@ -13,11 +13,13 @@ import subprocess
 import sys
 import tarfile
 import time
+import types
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_stagecoach.backends._kubernetes_api import _output
 from airflow_stagecoach.backends._kubernetes_errors import explain, refusal
 from airflow_stagecoach.backends._kubernetes_log import lines_of, stamp
 from airflow_stagecoach.backends._kubernetes_script import script, waiting, without_mark
@@ -162,6 +164,13 @@ def test_a_volume_that_cannot_be_mounted(age: int, state: str, reason: str | Non
     found = look(pod({"waiting": {"reason": "ContainerCreating"}}, age=age), [event])
     assert (found.state, found.reason) == (state, reason)
     assert ("FailedMount" in str(found.message)) is told
+
+
+@pytest.mark.parametrize(("age", "told"), [(10, False), (70, True)])
+def test_a_job_that_waits_for_its_secrets_for_a_moment(age: int, told: bool) -> None:
+    message = 'MountVolume.SetUp failed for volume "stagecoach-unit" : secret "w-0" not found'
+    found = look(pod(age=age), [{"reason": "FailedMount", "message": message}])
+    assert (found.message is not None) is told
 
 
 def test_nothing_is_known_of_a_pod_that_does_not_start() -> None:
@@ -341,6 +350,60 @@ def test_without_the_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     assert error is not None
     assert error["category"] == "configuration"
     assert "pip install 'airflow-provider-stagecoach[kubernetes]'" in error["message"]
+
+
+# -- commands in pods -------------------------------------------------------------------------
+
+
+class Session:
+    """A command's connection that gives these frames: operation code and data."""
+
+    def __init__(self, *frames: tuple[int, bytes]) -> None:
+        self.sock, self._frames = self, list(frames)
+
+    def settimeout(self, seconds: float) -> None:
+        pass
+
+    def recv_data_frame(self, control: bool) -> tuple[int, Any]:
+        if not self._frames:
+            from websocket import WebSocketConnectionClosedException
+
+            raise WebSocketConnectionClosedException("it is closed")
+        code, data = self._frames.pop(0)
+        return code, types.SimpleNamespace(data=data)
+
+
+BINARY, CLOSE, PING = 2, 8, 9
+SUCCESS = (BINARY, b'\x03{"status": "Success"}')
+
+
+def test_the_output_of_a_command() -> None:
+    pytest.importorskip("websocket")
+    frames = [
+        (BINARY, b"\x01one\xff"),
+        (PING, b""),
+        (BINARY, b"\x02oh"),
+        (BINARY, b"\x01two"),
+        (BINARY, b"\x01"),
+    ]
+    assert _output(Session(*frames, SUCCESS, (CLOSE, b"")), "cat") == b"one\xfftwo"
+
+
+@pytest.mark.parametrize(
+    ("frames", "part"),
+    [
+        ([(BINARY, b"\x01half")], "the connection to cat in the pod broke: it is closed"),
+        ([(BINARY, b"\x01half"), (CLOSE, b"")], "nobody tells how cat in the pod ended"),
+        (
+            [(BINARY, b'\x03{"status": "Failure", "message": "exit code 1"}'), (CLOSE, b"")],
+            "cat failed in the pod: exit code 1",
+        ),
+    ],
+)
+def test_commands_that_break(frames: list[tuple[int, bytes]], part: str) -> None:
+    pytest.importorskip("websocket")
+    with pytest.raises(OSError, match=part):
+        _output(Session(*frames), "cat")
 
 
 # -- logs -------------------------------------------------------------------------------------

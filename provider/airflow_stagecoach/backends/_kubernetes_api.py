@@ -7,6 +7,7 @@ the calls, and lose what the SDK does not know.
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -111,8 +112,9 @@ class Api:
                     raise
                 if "AlreadyExists" in str(error.body):
                     return None
-                if not tries_left:  # A quota that several change at the same time.
+                if not tries_left:
                     raise
+                time.sleep(0.2)  # A quota that several change at the same time.
         return None
 
     def patch(self, kind: str, name: str, body: Mapping[str, Any]) -> None:

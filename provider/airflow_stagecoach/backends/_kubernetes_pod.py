@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_stagecoach.backends import _kubernetes_image_stage
 from airflow_stagecoach.backends._kubernetes_image_stage import literal
-from airflow_stagecoach.backends._kubernetes_script import MESSAGE, PARTS, POD_UID, script
+from airflow_stagecoach.backends._kubernetes_script import MESSAGE, PARTS, POD_UID, UNIT_VOLUME, script
 from airflow_stagecoach.backends._kubernetes_services import add_services
 from airflow_stagecoach.backends._kubernetes_settings import STAGE
 from airflow_stagecoach.backends.ownership import owner_labels
@@ -279,8 +279,8 @@ def _volumes(
         sources = [{"secret": {"name": name}} for name in names]
         path = PARTS
     if sources:
-        volumes.append({"name": "stagecoach-unit", "projected": {"sources": sources}})
-        mounts.append({"name": "stagecoach-unit", "mountPath": path, "readOnly": True})
+        volumes.append({"name": UNIT_VOLUME, "projected": {"sources": sources}})
+        mounts.append({"name": UNIT_VOLUME, "mountPath": path, "readOnly": True})
     for number, entry in enumerate(settings.volumes, 1):
         name = entry.name or f"stagecoach-volume-{number}"
         volumes.append({"name": name, **entry.source})

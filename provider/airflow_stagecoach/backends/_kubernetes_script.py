@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from airflow_stagecoach.backends.shipment import COMMAND, FOLDER
 
-#: Where the parts of what travels are mounted.
-PARTS = "/stagecoach-unit"
+#: The volume with the parts of what travels, and where it is mounted.
+UNIT_VOLUME, PARTS = "stagecoach-unit", "/stagecoach-unit"
 
 #: The file of the container's last message, which Kubernetes reads.
 MESSAGE = "/dev/termination-log"

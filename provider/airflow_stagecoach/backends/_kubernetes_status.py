@@ -13,7 +13,7 @@ import zlib
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.backends._kubernetes_script import EXPIRED, PACKED, REFUSED
+from airflow_stagecoach.backends._kubernetes_script import EXPIRED, PACKED, REFUSED, UNIT_VOLUME
 from airflow_stagecoach.backends._kubernetes_settings import STAGE
 from airflow_stagecoach.backends.work import Status
 
@@ -65,6 +65,9 @@ _BY_ITSELF = frozenset({"Completed", "Error", None, ""})
 
 #: Seconds that a pod may be on its way before its events are asked for.
 _SOON = 3.0
+
+#: Seconds after which what travels must be there.
+_LATE = 60.0
 
 
 def status_of(
@@ -184,7 +187,13 @@ def _pending(pod: Pod, start_timeout: float, events: Events, now: datetime) -> S
             if _NO_CLAIM.search(message):
                 reason = "CreateContainerConfigError"
     if not message and age > _SOON:
-        warning = _last(event for event in events() if event.get("reason") in _WARNINGS)
+        warning = _last(
+            event
+            for event in events()
+            if event.get("reason") in _WARNINGS
+            # The first pod of a job waits for its secrets, which come in a moment.
+            and (age > _LATE or f'"{UNIT_VOLUME}"' not in str(event.get("message")))
+        )
         if warning is not None:
             reason = _WARNINGS[warning["reason"]]
             message = f"{warning['reason']}: {warning.get('message')}"
