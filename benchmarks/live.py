@@ -98,6 +98,8 @@ def running_airflow(folder: Path, documents: Mapping[str, str], say: Callable[[s
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([here, *(one for one in path if one and one != here)])
     os.environ["BENCHMARK_OUT"] = str(out)
+    # Who sets it on a machine of their own would measure the compiler, in every task.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with postgres.server(folder) as database:
         say("starting Airflow with " + ("PostgreSQL" if database else "SQLite"))
         airflow = LocalAirflow(

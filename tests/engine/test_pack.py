@@ -47,6 +47,13 @@ def test_it_is_small_and_always_the_same() -> None:
     first = pack.build()
     assert first == pack.build()
     assert len(first) < 150_000
+    with (
+        zipfile.ZipFile(io.BytesIO(first)) as one,
+        zipfile.ZipFile(io.BytesIO(pack.build(small=False))) as other,
+    ):
+        assert {name: one.read(name) for name in one.namelist()} == {
+            name: other.read(name) for name in other.namelist()
+        }
     names = zipfile.ZipFile(io.BytesIO(first)).namelist()
     assert "__main__.py" in names
     assert names == sorted(names)

@@ -65,7 +65,8 @@ def pack_unit(
     :param folder: where the archive will be unpacked
     :param workdir: the scratch folder there, ``work`` in that folder if absent
     :param ship: patterns of files relative to the document's folder that travel too, ``**`` included
-    :param compiled: for a place to which half a megabyte more travels in no time: the engine starts faster
+    :param compiled: for a place to which a megabyte travels in no time: the engine is there also as this
+        Python has compiled it, nothing is compressed, and so all of it starts sooner
     :raises ShipmentError: no such file, outside of the folder, or too much
     """
     buffer = io.BytesIO()
@@ -76,7 +77,7 @@ def pack_unit(
             # Any user of the image may write there: the stages run as whom the image says.
             info.mode = 0o1777
             archive.addfile(info)
-        contents = _contents(unit, folder, workdir, list(ship))
+        contents = _contents(unit, folder, workdir, list(ship), small=not compiled)
         beside = pack.compiled() if compiled else None
         for name, data in (*contents, *([beside] if beside else [])):
             info = tarfile.TarInfo(name)
@@ -131,7 +132,9 @@ def unpack_unit(
             file.write(data)
 
 
-def _contents(unit: Unit, folder: str, workdir: str | None, ship: list[str]) -> Iterator[tuple[str, bytes]]:
+def _contents(
+    unit: Unit, folder: str, workdir: str | None, ship: list[str], *, small: bool = True
+) -> Iterator[tuple[str, bytes]]:
     files = _files(unit, ship)
     there = f"{folder}/document"
     travelling: dict[str, Any] = {
@@ -141,7 +144,7 @@ def _contents(unit: Unit, folder: str, workdir: str | None, ship: list[str]) -> 
         "document_dir": there,
         "modules": {**(unit.get("modules") or {}), "paths": [there]},
     }
-    yield "stagecoach.pyz", pack.build()
+    yield "stagecoach.pyz", pack.build(small=small)
     yield "unit.json", dump(travelling).encode("utf-8")
     from airflow_stagecoach.backends._bash_alone import fallback
 
