@@ -335,6 +335,13 @@ def test_no_cluster_is_known() -> None:
     assert (error["category"], error["reason"]) == ("configuration", "NoCluster")
 
 
+def test_a_cluster_that_is_named_twice() -> None:
+    pytest.importorskip("kubernetes")
+    error = explain(RuntimeError("Options kube_config, in_cluster are mutually exclusive."), "n")
+    assert error is not None
+    assert (error["category"], error["reason"]) == ("configuration", "NoCluster")
+
+
 def test_a_failure_that_is_not_the_clusters() -> None:
     assert explain(KeyError("x"), "n") is None
     assert explain(ModuleNotFoundError("no", name="tasks"), "n") is None

@@ -107,6 +107,8 @@ def test_volumes_that_are_none(volume: Any, part: str) -> None:
         ({"image": "x", "image-pull-policy": "missing"}, ("image-pull-policy",), "IfNotPresent"),
         ({"image": "x", "pod": {"specs": {}}}, ("pod",), "specs does not belong there"),
         ({"image": "x", "pod": {"spec": []}}, ("pod",), "spec must be a map"),
+        ({"image": "x", "in-cluster": True, "config-file": "/k"}, ("config-file",), "beside in-cluster"),
+        ({"image": "x", "in-cluster": True, "context": "c"}, ("context",), "beside in-cluster"),
         ({"image": "x", "mock": True}, ("mock",), "write emulate: true"),
         ({"image": "x", "schedule": "0 0 * * *"}, ("schedule",), "write `on`"),
         ({"image": "x", "mini_k8s_run_log_location": "/x"}, ("mini-k8s-run-log-location",), "Airflow keeps"),

@@ -119,6 +119,12 @@ def _found(error: Exception, namespace: str) -> BackendFailure | None:
         return BackendFailure(message, category="configuration", reason="NoCluster")
     if isinstance(error, HTTPError):
         return _unreachable(str(error))
+    if "mutually exclusive" in str(error):  # Airflow's hook has no exception of its own for that.
+        message = (
+            "the cluster is named twice: write one of `in-cluster` and `config-file`, and neither where the "
+            "connection in `conn` says it"
+        )
+        return BackendFailure(message, category="configuration", reason="NoCluster")
     return None
 
 

@@ -230,6 +230,13 @@ class KubernetesConfig(BaseModel):
                 raise PydanticCustomError("pod", "{key} must be a map", {"key": key})
         return value
 
+    @field_validator("config_file", "context")
+    @classmethod
+    def _one_cluster(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("in_cluster"):
+            raise PydanticCustomError("two_ways", "stands beside in-cluster: write one of them")
+        return value
+
     @field_validator("job_spec")
     @classmethod
     def _one_way(cls, value: JobSpec | None, info: ValidationInfo) -> JobSpec | None:
