@@ -9,6 +9,7 @@ import pytest
 from airflow_stagecoach.backends.docker import DockerBackend
 from airflow_stagecoach.backends.emulated import EmulatedBackend
 from airflow_stagecoach.backends.local import LocalBackend
+from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.engine import Hooks
 from airflow_stagecoach.exceptions import StageConfigError
 from airflow_stagecoach.operators import _remote
@@ -96,3 +97,40 @@ def test_services_that_cannot_be(backend: Any, n: Any, message: str) -> None:
     with pytest.raises(StageConfigError) as raised:
         _remote.evaluate_services(DB, {"matrix": {"n": n}}, backend)
     assert message in str(raised.value)
+
+
+class Apart(Place):
+    """Its stages share nothing."""
+
+    clean_leg = RemoteBackend.clean_leg
+
+
+@pytest.mark.parametrize(
+    ("place", "keys", "expected"),
+    [
+        (Place, {}, [("folder ", True)]),
+        (Place, {"cleanup": "always"}, [("folder ", True)]),
+        (Place, {"cleanup": "never"}, [("folder ", False)]),
+        (Place, {"granularity": "job"}, []),
+        (Apart, {}, []),
+        (Apart, {"cleanup": "never"}, []),
+    ],
+)
+def test_what_a_trial_run_is_told_of(
+    place: type[Place], keys: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[tuple[str, bool]] = []
+
+    class Session:
+        def leaves(self, name: str, remove: Any) -> None:
+            noted.append((name[: name.index(" ") + 1], remove is not None))
+
+    monkeypatch.setattr(_remote._local, "session", Session())
+    stages = stage("s", bash="true"), stage("t", bash="true")
+    plan = workflow(job("a", *stages, runs_on={"type": "docker", "with_": {"image": "a"}}, **keys))
+    operator = make_operator(plan, "a")
+    ti = FakeTask(operator.task_id)
+    ti.task = operator  # type: ignore[attr-defined]  # as the real one has it
+    unit: Any = {"stages": operator.spec.get("stages", [operator.spec])}
+    _remote.run(place(), unit, Hooks(), ti)
+    assert noted == expected

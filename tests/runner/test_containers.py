@@ -148,7 +148,7 @@ def server(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> It
     options += ["--allow-image", "Not-an-image", "--docker-host", engine.url, "--jobs", "4"]
     with Server(tmp_path_factory.mktemp("containers") / "runner", *options) as started:
         yield started
-    assert engine.containers() == [], "something is left"
+    assert engine.containers() == (engine.client.volumes()["Volumes"] or []) == [], "something is left"
 
 
 @pytest.fixture
@@ -247,6 +247,24 @@ def test_jobs_go_on_while_the_runner_is_away(engine: DockerEngine, tmp_path: Pat
         assert client.get(f"/jobs/{name}/result").json()["state"] == "success"
         assert (go / "count").read_text() == "x\n"
         assert [c for c in engine.containers() if c["Names"] == [f"/{name}"]] == []
+
+
+@needs_engine
+def test_a_job_that_takes_too_long(engine: DockerEngine, tmp_path: Path) -> None:
+    jobs = jobs_at(tmp_path, containers=ContainerSettings(images.PYTHON, host=engine.url), longest_run=2.0)
+    try:
+        (tmp_path / "archive").write_bytes(pack("echo up; sleep 600"))
+        jobs.accept(Order("late", "k"), str(tmp_path / "archive"))
+        until = time.monotonic() + 60
+        while (job := jobs.get("late")) is None or not job.over:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert (job.state, job.reason, jobs.result(job)) == ("ended", "DeadlineExceeded", None)
+        assert jobs.output("late", 0)[0].startswith(b"up\n")
+        assert jobs.delete("late")
+        assert [one for one in engine.containers() if one["Names"] == ["/late"]] == []
+    finally:
+        jobs.close()
 
 
 class Place:

@@ -88,7 +88,8 @@ def run(backend: Backend, unit: Unit, hooks: Hooks, ti: Any) -> Result:
     # Without a triggerer the wait is for this process alone.
     wait = None if _local.session is not None or needs_worker(unit) else BEFORE_DEFERRING
     whole = _complete(unit, ti)
-    if _local.session is not None and (leg := whole.get("leg")) is not None:
+    shares = type(backend).clean_leg is not RemoteBackend.clean_leg
+    if _local.session is not None and shares and (leg := whole.get("leg")) is not None:
         clean = None if leg["keep"] else partial(backend.clean_leg, leg["key"])
         _local.session.leaves(backend.leg_name(leg["key"]), clean)
     if "resources" in whole and backend.type == EMULATED:
