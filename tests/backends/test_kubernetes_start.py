@@ -26,6 +26,7 @@ class Cluster:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.calls: list[str] = []
         self.fails = ""
+        self.error: Exception = ConnectionError("it breaks")
         self.told: list[dict[str, Any]] = []
         self.makes_pods = True
         self.output = b""
@@ -40,6 +41,7 @@ class Cluster:
     def log(self, pod: str, container: str, *, since: str | None = None, tail: int | None = None) -> Any:
         import urllib3
 
+        self._call("log")
         own = self.output if pod in self.output.decode() else b""
         return urllib3.HTTPResponse(body=io.BytesIO(own), preload_content=False)
 
@@ -91,7 +93,7 @@ class Cluster:
     def _call(self, call: str) -> None:
         self.calls.append(call)
         if call == self.fails:
-            raise ConnectionError(call)
+            raise self.error
 
 
 def _fits(one: dict[str, Any], selector: str) -> bool:
@@ -290,6 +292,21 @@ def test_a_waiting_result_that_must_not_be_fetched(cluster: Cluster) -> None:
     assert (error["reason"], error["category"]) == ("Forbidden", "configuration")
     assert "may not run commands in pods of namespace 'n'" in error["message"]
     assert cluster.objects == {}
+
+
+def test_a_log_that_is_lost_is_told_once(cluster: Cluster) -> None:
+    exceptions = pytest.importorskip("kubernetes.client.exceptions")
+    made = backend(cluster)
+    handle = made.start(work())
+    ended(cluster, handle, 0)
+    made.poll(handle)
+    cluster.fails = "log"
+    cluster.error = exceptions.ApiException(500, "no route to the node")
+    found = made.logs(handle, None)
+    assert found.lines == [
+        "::warning::The log of the pod cannot be read: the cluster has a fault: no route to the node"
+    ]
+    assert made.logs(handle, found.position).lines == []
 
 
 def test_what_reaches_a_pod_of_an_image_stage_again(cluster: Cluster) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +195,8 @@ class Api:
     def _call(
         self, method: str, path: str, *, query: list[tuple[str, str]] | None = None, body: Any = None
     ) -> dict[str, Any]:
+        from email.utils import parsedate_to_datetime
+
         response = self._request(method, path, query=query, body=body)
         try:
             date = response.headers.get("Date")

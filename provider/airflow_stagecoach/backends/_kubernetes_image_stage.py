@@ -6,8 +6,6 @@ the file behind ``$STAGE_OUTPUT`` is the one that Kubernetes keeps of a containe
 
 from __future__ import annotations
 
-import io
-import tarfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_stagecoach.backends._kubernetes_status import container_status
@@ -54,6 +52,9 @@ def files(work: Work, settings: KubernetesConfig) -> Files:
 
     :raises ShipmentError: one is too large for a secret; see also :func:`~.shipment.pack_image_stage`
     """
+    import io
+    import tarfile
+
     found = Files([], [])
     room = 0
     with tarfile.open(fileobj=io.BytesIO(pack_image_stage(work.unit, ship=settings.ship))) as archive:

@@ -67,6 +67,9 @@ if TYPE_CHECKING:
 #: Output of one look, in lines: a longer one is read in several.
 _LINES = 5000
 
+#: What was told of a log that is lost.
+_NO_LOG = "no log"
+
 #: In so many of the last lines of a log the mark of a waiting result is looked for.
 _TAIL = 20
 
@@ -224,8 +227,12 @@ class KubernetesBackend(RemoteBackend):
                     break
         except ApiException as error:
             # What has ended, or never began, may have no log any more; poll() tells of it.
-            if status.state == "running" and error.status not in (400, 404):
-                raise
+            if error.status not in (400, 404):
+                if status.state == "running":
+                    raise
+                if told != _NO_LOG:
+                    message = f"The log of the pod cannot be read: {self.explain(error)['message']}"
+                    lines, told = [*lines, marked(message, "warning")], _NO_LOG
         return Lines(lines, [last, count, told])
 
     def result(self, handle: Handle) -> bytes | None:
