@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.backends._docker_connection import barred
 from airflow_stagecoach.backends.remote import BackendFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from docker import APIClient
+
     from airflow_stagecoach.backends._docker_settings import Tls
     from airflow_stagecoach.engine.contract import Error
 
@@ -91,6 +95,30 @@ def failed_login(image: str, conn: str, text: str) -> BackendFailure:
         return failed_pull(image, text)
     message = f"the registry of image {image!r} refuses the login of the Airflow connection {conn!r}: {text}"
     return BackendFailure(message, category="configuration", reason="unauthorized")
+
+
+def foreign_image(client: APIClient, container: Mapping[str, Any]) -> str | None:
+    """That an ended container has an image which the daemon's machine cannot run, if it looks like that.
+
+    The kernel refuses its first program then, and all that is left is an exit code. With an emulator such
+    images run, and leave their result like others.
+
+    :param container: as the daemon describes it
+    """
+    from docker.errors import APIError
+
+    if container["State"]["ExitCode"] not in (1, 126, 255):
+        return None
+    try:
+        image = client.inspect_image(container["Image"])  # type: ignore[no-untyped-call]  # the SDK's own gap
+    except APIError:
+        return None  # Somebody has removed it.
+    here = client.version()["Arch"]
+    if image.get("Architecture") in (None, "", here):
+        return None
+    platform = f"{image['Os']}/{image['Architecture']}"
+    name = container["Config"]["Image"]
+    return f"image {name!r} is for another platform, {platform}; the daemon's machine is {here}"
 
 
 def explain(error: Exception, host: str, image: str, tls: Tls | None = None) -> Error | None:

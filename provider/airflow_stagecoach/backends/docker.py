@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_stagecoach.backends import _docker_image_stage
 from airflow_stagecoach.backends._docker_connection import connect, host_of
-from airflow_stagecoach.backends._docker_errors import explain, failed_login, failed_pull, missing_image
+from airflow_stagecoach.backends._docker_errors import (
+    explain,
+    failed_login,
+    failed_pull,
+    foreign_image,
+    missing_image,
+)
 from airflow_stagecoach.backends._docker_files import read_file
 from airflow_stagecoach.backends._docker_folders import fetch_folder, put_folder
 from airflow_stagecoach.backends._docker_networks import remove_network
@@ -199,6 +205,9 @@ class DockerBackend(RemoteBackend):
                 return Status("lost", reason="Removed", message=f"container {handle['name']} was stopped")
             if state.get("OOMKilled"):
                 return Status("ended", state["ExitCode"], "OOMKilled", "the container ran out of memory")
+            foreign = foreign_image(self.client, found)
+            if foreign is not None and _docker_image_stage.LABEL not in found["Config"]["Labels"]:
+                return Status("ended", state["ExitCode"], "StartError", foreign)
             return Status("ended", state["ExitCode"], message=state.get("Error") or None)
         return Status("running")
 
