@@ -28,7 +28,7 @@ class Cluster:
         self.fails = ""
         self.error: Exception = ConnectionError("it breaks")
         self.told: list[dict[str, Any]] = []
-        self.makes_pods = True
+        self.makes_pods = self.collects = True
         self.output = b""
         self.answers: list[Any] = []
 
@@ -84,7 +84,9 @@ class Cluster:
         self._call(f"delete {kind}")
         self.objects.pop((kind, name), None)
         for key, one in list(self.objects.items()):
-            if any(owner["name"] == name for owner in one["metadata"].get("ownerReferences", ())):
+            if self.collects and any(
+                owner["name"] == name for owner in one["metadata"].get("ownerReferences", ())
+            ):
                 del self.objects[key]
 
     def kinds(self) -> list[str]:
@@ -210,6 +212,14 @@ def test_leftovers(cluster: Cluster, kind: str) -> None:
     backend(cluster, kind=kind).discard(left)
     assert cluster.objects == {}
     backend(cluster, kind=kind).discard(left)
+
+
+def test_pods_of_a_discarded_job_are_found_no_more(cluster: Cluster) -> None:
+    backend(cluster, kind="job").start(work())
+    cluster.collects = False
+    (left,) = backend(cluster, kind="job").leftovers()
+    backend(cluster, kind="job").discard(left)
+    assert cluster.objects == {}
 
 
 def test_secrets_of_a_worker_that_died_before_the_pod(cluster: Cluster) -> None:

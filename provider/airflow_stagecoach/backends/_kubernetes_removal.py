@@ -108,11 +108,16 @@ def leftovers(api: Api, *, jobs: bool) -> Iterator[Leftover]:
 
 def discard(api: Api, leftover: Leftover) -> None:
     """Remove a leftover, with all that belongs to it."""
-    pod = api.get("pod", leftover.id) if leftover.kind == "pod" else None
-    handle = handle_of(api, pod) if pod is not None else None
-    if handle is None:
+    pods = []
+    if leftover.kind == "job":
+        # The cluster would remove its pods some time later: until then they would be found.
+        pods = api.select("pod", labels=f"job-name={leftover.id}")
+    elif leftover.kind == "pod" and (pod := api.get("pod", leftover.id)) is not None:
+        pods = [pod]
+    handles = [handle for pod in pods if (handle := handle_of(api, pod)) is not None]
+    if leftover.kind != "pod":
         api.delete(leftover.kind, leftover.id)
-    else:
+    for handle in handles:
         remove(api, handle, grace=1)
         remove_secrets(api, handle)
 
