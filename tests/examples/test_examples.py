@@ -204,6 +204,12 @@ CASES = [
         ["-p", "broken-shop=berlin"],
     ),
     Case("18_concurrency", "success", {"deploy": "success"}, ["--workflow", "deploy"]),
+    Case(
+        "21_kubernetes",
+        "success",
+        {"forecast": "success", "report": "success"},
+        outputs={"report.total": 551},
+    ),
 ]
 
 
