@@ -45,7 +45,7 @@ class Deferred:
     :ivar until_deferred: from the start of the run until every stage waited in the triggerer
     :ivar slots: the most slots of the pool that tasks had meanwhile, the deferred ones aside
     :ivar processes: the most processes of tasks at the same time
-    :ivar triggerer: its processor time for each second
+    :ivar triggerer: processor time of it and its triggers for each second
     :ivar machine: that of everything on the machine, for each second
     :ivar until_finished: from the end of the containers to the end of the run
     :ivar seconds: of the whole run
@@ -90,7 +90,7 @@ def measure(live: Live, gate: Path, stages: int, together: float, say: Callable[
         time.sleep(0.5)
     deferred = time.monotonic()
     slots, processes = [], []
-    triggerer, machine = live.cpu("triggerer"), machine_cpu()
+    triggerer, machine = live.cpu("triggerer", children=True), machine_cpu()
     while time.monotonic() < deferred + together:
         pool = live.client.pool()
         slots.append(pool["running_slots"] + pool["queued_slots"])
@@ -98,7 +98,7 @@ def measure(live: Live, gate: Path, stages: int, together: float, say: Callable[
         assert pool["deferred_slots"] == stages, f"a container ended too early: {pool}"
         time.sleep(1)
     watched = time.monotonic() - deferred
-    triggerer, machine = live.cpu("triggerer") - triggerer, machine_cpu() - machine
+    triggerer, machine = live.cpu("triggerer", children=True) - triggerer, machine_cpu() - machine
     opened = time.monotonic()
     (gate / "open").touch()
     # A slot would have been taken from the start of each container to its end.

@@ -41,15 +41,15 @@ class Live:
         self.airflow.options["core.parallelism"] = str(count)
         self.airflow.start_component("scheduler")
 
-    def cpu(self, component: str) -> float:
+    def cpu(self, component: str, *, children: bool = False) -> float:
         """Seconds of processor time of a component's own process, without its children.
 
         The executor's workers are children of the scheduler, and the tasks theirs.
+
+        :param children: with the children that run now; triggers run in one of the triggerer
         """
         pid = self.airflow.processes[component].pid
-        # After the name in brackets: state is field 3 of proc(5), utime 14 and stime 15.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return sum(_cpu_of(one) for one in (pid, *(_children(pid) if children else ())))
 
     def count_task_processes(self) -> int:
         """Count the processes of tasks: children of the executor's workers, which are the scheduler's."""
@@ -117,6 +117,12 @@ def running_airflow(folder: Path, documents: Mapping[str, str], say: Callable[[s
             yield Live(airflow, Client(airflow.url), "PostgreSQL" if database else "SQLite", out)
         finally:
             airflow.stop()
+
+
+def _cpu_of(pid: int) -> float:
+    # After the name in brackets: state is field 3 of proc(5), utime 14 and stime 15.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _children(pid: int) -> list[int]:
