@@ -118,7 +118,9 @@ def test_finding_one_that_cannot_be_used(type_: str) -> None:
 
 
 def test_finding_one_that_is_not_there() -> None:
-    with pytest.raises(BackendError, match=r"no backend 'whol' is installed here; there is: docker, kubernetes, local, "):
+    with pytest.raises(
+        BackendError, match=r"no backend 'whol' is installed here; there is: docker, kubernetes, local, "
+    ):
         registry.find("whol")
 
 

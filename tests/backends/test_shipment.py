@@ -12,6 +12,7 @@ import pytest
 from airflow_stagecoach.backends import shipment
 from airflow_stagecoach.backends.shipment import ShipmentError, modules_of, pack_unit, unpack_unit
 from airflow_stagecoach.engine import pack
+from tests.engine.harness import compile_package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +97,7 @@ def test_modules_of_nested_stages() -> None:
 
 
 def test_what_python_has_compiled_travels_where_it_is_wanted(folder: Path) -> None:
+    compile_package()
     kept = pack.compiled()
     assert kept is not None
     with tarfile.open(fileobj=io.BytesIO(pack_unit(unit(folder), compiled=True))) as archive:

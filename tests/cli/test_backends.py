@@ -97,7 +97,7 @@ def test_check(call: Call, arguments: list[str], code: int, part: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["whle"], "there is no backend 'whle'; there is: docker, local"),
+        (["whle"], "there is no backend 'whle'; there is: docker, kubernetes, local"),
         (["whole", "--check", "--with", "the-imge=x"], "did you mean 'the-image'?"),
         (["whole", "--check", "--with", "the-image"], "write KEY=VALUE"),
         (["whole", "--check", "--with", "sizes=[1"], "--with sizes: neither text nor"),

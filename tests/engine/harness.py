@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_stagecoach import engine
 from airflow_stagecoach.engine import Hooks, Runner
 
 
@@ -105,3 +108,10 @@ def read(path: Any) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
+
+
+def compile_package() -> None:
+    """Let Python keep what it compiles of the engine, as it does where somebody has used all of it."""
+    package = Path(engine.__path__[0]).parent
+    for room in ("engine", "expressions"):
+        compileall.compile_dir(package / room, quiet=1)

@@ -18,7 +18,7 @@ import pytest
 
 from airflow_stagecoach.engine import pack
 from airflow_stagecoach.engine.transport import dump
-from tests.engine.harness import alive, bash, empty, named, python, read, wait_for
+from tests.engine.harness import alive, bash, compile_package, empty, named, python, read, wait_for
 
 
 def interpreters() -> list[str]:
@@ -66,6 +66,7 @@ def test_it_is_small_and_always_the_same() -> None:
 
 
 def test_what_python_has_compiled_lies_beside_it(app: str, tmp_path: Path) -> None:
+    compile_package()
     found = pack.compiled()
     assert found == pack.compiled(), "the same every time"
     assert found is not None

@@ -51,7 +51,7 @@ class Handle(TypedDict):
 
     id: str  # what the place itself calls it: a container id, a pod's name, a job id
     name: str  # of the work
-    services: NotRequired[list[str]]  # ids of containers beside it, where the place must know them to end them
+    services: NotRequired[list[str]]  # ids of containers beside it, where they are ended one by one
 
 
 class Status(NamedTuple):
