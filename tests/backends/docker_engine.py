@@ -88,6 +88,11 @@ class DockerEngine:
 
     def _remove(self) -> None:
         self._leave_namespace()
+        # What a daemon leaves that was killed, or that lets its containers go on.
+        with open("/proc/mounts", encoding="utf-8") as mounts:
+            left = [line.split()[1] for line in mounts if f" {self.folder}/" in line]
+        for path in reversed(left):
+            subprocess.run(["umount", "-l", path], capture_output=True, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _leave_namespace(self) -> None:
