@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_stagecoach.engine.log_levels import unmarked
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from airflow_stagecoach.backends.remote import RemoteBackend
     from airflow_stagecoach.backends.work import Handle, Status
+
+#: As the engine names them.
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 #: Seconds for which the place may not answer. Then the worker takes over: it knows what to say.
 _GIVE_UP = 60.0
@@ -106,7 +112,8 @@ class WorkTrigger(BaseTrigger):
         while True:
             found = backend.logs(self.handle, self.position)
             for line in found.lines:
-                self.log.info("%s", line)
+                text, level = unmarked(line)
+                self.log.log(_LEVELS[level], "%s", text)
             if not found.lines or found.position == self.position:
                 return status
             self.position = found.position
