@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_stagecoach.backends.registry import BUILT_IN, BackendError, Installed, conflict, find, installed
@@ -56,6 +57,8 @@ def check_backends(listed: Sequence[Listed], settings: Mapping[str, Any]) -> Non
 
     :param settings: as under ``with``; each backend is given those that it has
     """
+    # Its first import sets Airflow up, which two threads cannot do at the same time.
+    import_module("airflow")
     threads = []
     for one in listed:
         one["reachable"], one["message"] = False, one["error"]
