@@ -93,6 +93,7 @@ def test_pulling(text: str, category: str, reason: str, part: str) -> None:
             "StartError",
         ),
         (500, "layer does not exist", "system", "http-500"),
+        (500, "unable to find user me: no matching entries", "configuration", "CreateContainerError"),
         (500, "mkdir: no space left on device", "resource", "disk-full"),
         (401, "login attempt to https://r/v2/ failed", "configuration", "unauthorized"),
         (

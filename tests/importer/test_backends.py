@@ -125,6 +125,9 @@ def test_good(runs_on: str) -> None:
         ("no-class", ["some-package 2.5", "no subclass"]),
         ("othr", ["unknown backend", "did you mean 'other'?"]),
         ("aws-batch", ["not available"]),
+        ("{type: self-hosted, with: {token: t}}", ["needs 'host'", "write with: {conn: ID}"]),
+        ("{type: self-hosted, with: {host: h}}", ["needs 'token'", "write with: {conn: ID}"]),
+        ("[self-hosted, gpu]", ["5:", "found a list", "labels: [...]"]),
         ("{type: local, emulate: true}", ["nothing to emulate"]),
     ],
 )

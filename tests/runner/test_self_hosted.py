@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -134,6 +136,31 @@ def test_a_connection_that_lacks_something(missing: str, monkeypatch: pytest.Mon
     error = error_of({"conn": "half"})
     assert error["message"].startswith(f"connection half has no {missing}")
     assert error["category"] == "configuration"
+
+
+def test_a_connection_that_is_not_there() -> None:
+    error = error_of({"conn": "no_such"})
+    assert error["message"].startswith("an Airflow connection is missing: ")
+    assert "no_such" in error["message"]
+    assert (error["category"], error["reason"]) == ("configuration", "connection-missing")
+
+
+def test_https_where_there_is_no_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answering = threading.Thread(target=answer_in_the_clear, args=[listening])
+        answering.start()
+        host = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        error = error_of({"host": host, "token": TOKEN})
+        answering.join()
+    assert error["message"] == f"{host} speaks no TLS: write http, or start the runner with a certificate"
+    assert (error["category"], error["reason"]) == ("configuration", "no-tls")
+
+
+def answer_in_the_clear(listening: socket.socket) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 @pytest.mark.parametrize("verify", ["/none.pem", __file__])

@@ -182,7 +182,8 @@ def _refused(status: int, text: str, image: str) -> BackendFailure:
         command = found.group("command") or "/bin/sh"
         message = f"image {image!r} cannot run {command!r}, which every stage needs: {text}"
         return BackendFailure(message, category="configuration", reason="StartError")
-    if status >= 500 and not text.startswith("invalid "):
+    # What a document says wrongly comes as a fault of the daemon, too.
+    if status >= 500 and not text.startswith(("invalid ", "unable to find user", "unable to find group")):
         return BackendFailure(f"the daemon has a fault: {text}", category="system", reason=f"http-{status}")
     message = f"the daemon refuses the container: {text}"
     return BackendFailure(message, category="configuration", reason="CreateContainerError")

@@ -112,8 +112,9 @@ def _found(error: Exception, namespace: str) -> BackendFailure | None:
             return _unreachable(text)
         return refusal(int(handshake[1]) if handshake else int(error.status), text, namespace)
     if isinstance(error, ConfigException):
+        found = " ".join(str(error).split()).rstrip(".")
         message = (
-            f"no cluster is known: {' '.join(str(error).split())}; name an Airflow connection in `conn`, "
+            f"no cluster is known: {found}; name an Airflow connection in `conn`, "
             "write `config-file`, or `in-cluster: true` where the worker runs in the cluster"
         )
         return BackendFailure(message, category="configuration", reason="NoCluster")

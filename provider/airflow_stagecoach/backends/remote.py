@@ -132,6 +132,9 @@ class RemoteBackend(Backend):
     #: Settings that may hold no expression, because Airflow must know them before anything runs.
     known_at_load: ClassVar[tuple[str, ...]] = ()
 
+    #: What else may be written where a setting is missing.
+    instead_of: ClassVar[Mapping[str, str]] = {}
+
     #: Settings that every stage needs but an ``image:`` stage, which has its own: each with those that may
     #: stand in its place.
     needed_without_image: ClassVar[tuple[tuple[str, ...], ...]] = ()
@@ -261,6 +264,11 @@ class RemoteBackend(Backend):
             return error.error
         if isinstance(error, ShipmentError):
             return {"type": "ShipmentError", "message": str(error), "category": "configuration"}
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        if isinstance(error, AirflowNotFoundException):
+            message = f"an Airflow connection is missing: {error}; make it, or correct its name"
+            return BackendFailure(message, category="configuration", reason="connection-missing").error
         from airflow_stagecoach.engine.failures import error_of
 
         return error_of(error)

@@ -136,6 +136,10 @@ class SelfHostedBackend(RemoteBackend):
     capabilities: ClassVar[frozenset[str]] = frozenset({"memory", "memory-of-stages"})
     Config: ClassVar[Any] = SelfHostedConfig
     known_at_load: ClassVar[tuple[str, ...]] = ("queue", "executor")
+    instead_of: ClassVar[Mapping[str, str]] = {
+        "host": "write with: {conn: ID}, an Airflow connection; or host and token; or queue",
+        "token": "write with: {conn: ID} in place of host and token",
+    }
 
     settings: SelfHostedConfig
 
@@ -174,7 +178,7 @@ class SelfHostedBackend(RemoteBackend):
                 response = self.client.request(method, path, **request)
                 break
             except httpx.TransportError as error:
-                hopeless = _is_untrusted(error) or self._stopped.is_set()
+                hopeless = _is_untrusted(error) or _speaks_no_tls(error) or self._stopped.is_set()
                 if hopeless or time.monotonic() >= until:
                     raise
                 self._stopped.wait(0.5)
@@ -196,6 +200,11 @@ class SelfHostedBackend(RemoteBackend):
             found["category"], found["reason"] = "configuration", "certificate"
             found["message"] = (
                 f"{self._url} has a certificate that is not trusted: {error}; name it in verify"
+            )
+        elif _speaks_no_tls(error):
+            found["category"], found["reason"] = "configuration", "no-tls"
+            found["message"] = (
+                f"{self._url} speaks no TLS: write http, or start the runner with a certificate"
             )
         else:
             found["message"] = f"no runner answers at {self._url}: {error or type(error).__name__}"
@@ -367,6 +376,10 @@ def _url(host: str, scheme: str, port: int | None) -> str:
 
 def _is_untrusted(error: Exception) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _speaks_no_tls(error: Exception) -> bool:
+    return "WRONG_VERSION_NUMBER" in str(error)
 
 
 def _handle(name: str) -> Handle:

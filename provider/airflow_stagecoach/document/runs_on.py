@@ -157,4 +157,10 @@ def runs_on_value(value: Any, info: ValidationInfo) -> RunsOn:
         backends = _installed(info)
         name = backend_type(value, backends)
         return RunsOn.model_validate({"type": name}, context=info.context)
+    if isinstance(value, list):
+        raise fault(
+            "wrong-type",
+            "expected the name of a backend, or a map, found a list",
+            "labels belong to a runner: write runs-on: {type: self-hosted, with: {conn: ID, labels: [...]}}",
+        )
     return RunsOn.model_validate(value, context=info.context)

@@ -99,7 +99,8 @@ def check_settings(type_: str, settings: dict[str, Any]) -> dict[str, Any]:
                 continue
             name = ".".join(map(str, path))
             if text == "is missing":
-                faults.add(fault("missing-key", f"runs-on: {type_} needs '{name}'"), *path[:-1])
+                hint = backend.instead_of.get(name)
+                faults.add(fault("missing-key", f"runs-on: {type_} needs '{name}'", hint), *path[:-1])
             elif text == "is no setting of this backend":
                 hint = did_you_mean(str(path[-1]), backend.setting_names())
                 faults.add(
