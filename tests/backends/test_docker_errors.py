@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_stagecoach.backends import remote
+from airflow_stagecoach.backends import _endings, remote
 from airflow_stagecoach.backends._docker_errors import explain, failed_pull, missing_image
 from airflow_stagecoach.backends.conformance import Log
 from airflow_stagecoach.backends.docker import DockerBackend
-from airflow_stagecoach.backends.remote import BackendConfigError
+from airflow_stagecoach.backends.settings import BackendConfigError
 from airflow_stagecoach.backends.shipment import ShipmentError
 from airflow_stagecoach.backends.work import Status, Work
 from airflow_stagecoach.engine.retry import decide
@@ -465,7 +465,7 @@ class TestADiskThatIsFull:
 
 def test_a_reason_without_a_result() -> None:
     handle: Any = {"id": "1", "name": "work"}
-    found = remote._read(
+    found = _endings.read(
         unit(SLEEP), handle, Status("ended", 137, "OOMKilled", "the container ran out of memory"), None
     )
     error = error_of(found)

@@ -225,6 +225,8 @@ def test_a_removed_pod() -> None:
         ("", None),
         ("Error: something", None),
     ],
+    # An archive has the time in it.
+    ids=["plain", "packed", "packed in lines", "none", "other"],
 )
 def test_results_in_messages(message: str, expected: bytes | None) -> None:
     assert message_of(pod({"terminated": {"exitCode": 0, "message": message}})) == expected

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_stagecoach.backends._kubernetes_settings import KubernetesConfig
 from airflow_stagecoach.backends.kubernetes import KubernetesBackend
-from airflow_stagecoach.backends.remote import BackendConfigError
+from airflow_stagecoach.backends.settings import BackendConfigError
 
 WHOLE: dict[str, Any] = {
     "pvcClaimName": "runs",

@@ -23,9 +23,10 @@ from airflow_stagecoach.backends._kubernetes_pod import (
 from airflow_stagecoach.backends._kubernetes_script import PARTS
 from airflow_stagecoach.backends._kubernetes_settings import KubernetesConfig
 from airflow_stagecoach.backends._kubernetes_template import merged
+from airflow_stagecoach.backends.failures import BackendFailure
 from airflow_stagecoach.backends.kubernetes import KubernetesBackend
 from airflow_stagecoach.backends.ownership import owner
-from airflow_stagecoach.backends.remote import BackendConfigError, BackendFailure
+from airflow_stagecoach.backends.settings import BackendConfigError
 from airflow_stagecoach.backends.shipment import FOLDER, ShipmentError
 from airflow_stagecoach.backends.work import Work
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from airflow_stagecoach.backends.failures import BackendFailure
 from airflow_stagecoach.backends.kubernetes import KubernetesBackend
-from airflow_stagecoach.backends.remote import BackendFailure
 from airflow_stagecoach.backends.work import Work
 
 IDENTITY: Any = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "try_number": 1}

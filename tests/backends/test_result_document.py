@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_stagecoach.backends import remote
+from airflow_stagecoach.backends import _endings
 from airflow_stagecoach.backends._result_document import parse
 from airflow_stagecoach.backends.work import Status
 from airflow_stagecoach.engine import Runner
@@ -28,7 +28,7 @@ def genuine() -> dict[str, Any]:
 
 
 def read(text: bytes) -> Any:
-    return remote._read(UNIT, HANDLE, Status("ended", 0), text)
+    return _endings.read(UNIT, HANDLE, Status("ended", 0), text)
 
 
 def test_a_genuine_one(genuine: dict[str, Any]) -> None:
@@ -109,6 +109,6 @@ def test_no_result_at_all(text: bytes) -> None:
 
 
 def test_too_large() -> None:
-    error = read(b" " * (remote.LONGEST_RESULT + 1))["stages"]["a"]["error"]
+    error = read(b" " * (_endings.LONGEST_RESULT + 1))["stages"]["a"]["error"]
     assert error["type"] == "ResultTooLarge"
     assert "write them to a file" in error["message"]

@@ -25,7 +25,7 @@ from airflow_stagecoach.backends._docker_services import (
 from airflow_stagecoach.backends._services import evaluate
 from airflow_stagecoach.backends.conformance import Log
 from airflow_stagecoach.backends.docker import DockerBackend
-from airflow_stagecoach.backends.remote import BackendFailure
+from airflow_stagecoach.backends.failures import BackendFailure
 from airflow_stagecoach.backends.work import StillRunning, Work
 from tests.backends import images
 

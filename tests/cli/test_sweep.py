@@ -104,3 +104,9 @@ def test_what_is_left_of_an_ended_task_goes(tmp_path: Path, monkeypatch: pytest.
     assert [one["kind"] for one in json.loads(rest[1])] == ["process", "folder"]
     assert others[1].count("of somebody else") == 2
     assert nothing[1] == "nothing is left\n"
+    away = "{type: docker, with: {image: '%s', host: 'tcp://127.0.0.1:9'}}"
+    two_images = DOCUMENT.replace("local", away % "a") + DOCUMENT.replace("local", away % "b")
+    home.sql("UPDATE dag_code SET source_code = ?", two_images.replace("sweeping:", "again:", 1))
+    ((code, out, err),) = home.commands("sweep")
+    assert (code, out) == (1, "nothing is left at the other places\n")
+    assert err.count("docker: ") == 1

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_stagecoach.backends.base import Backend
     from airflow_stagecoach.backends.registry import BackendError
-    from airflow_stagecoach.backends.remote import BackendConfigError, RemoteBackend
+    from airflow_stagecoach.backends.remote import RemoteBackend
+    from airflow_stagecoach.backends.settings import BackendConfigError
     from airflow_stagecoach.backends.shipment import ShipmentError, pack_unit, unpack_unit
     from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work
 
@@ -33,7 +34,7 @@ __all__ = [
 #: Name -> module. A task that runs here imports none of it.
 _HOMES = {
     "Backend": "base",
-    "BackendConfigError": "remote",
+    "BackendConfigError": "settings",
     "BackendError": "registry",
     "Handle": "work",
     "Lines": "work",
@@ -65,7 +66,7 @@ def get_backend(type_: str, config: dict[str, Any] | None = None, *, emulate: bo
     class_: Any = find(type_)
     if emulate:
         from airflow_stagecoach.backends.emulated import EmulatedBackend
-        from airflow_stagecoach.backends.remote import check_config
+        from airflow_stagecoach.backends.settings import check_config
 
         return EmulatedBackend(emulates=type_, settings=check_config(class_, config or {}))
     backend: Backend = class_(config)

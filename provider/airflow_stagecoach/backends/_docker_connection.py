@@ -7,7 +7,7 @@ import re
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from airflow_stagecoach.backends.remote import BackendFailure
+from airflow_stagecoach.backends.failures import BackendFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

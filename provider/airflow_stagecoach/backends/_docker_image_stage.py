@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_stagecoach.backends._docker_files import read_file
 from airflow_stagecoach.backends._docker_output import messages
 from airflow_stagecoach.backends._image_stage import Ended
-from airflow_stagecoach.backends.remote import BackendFailure
+from airflow_stagecoach.backends.failures import BackendFailure
 from airflow_stagecoach.backends.shipment import FOLDER, OUTPUT_FILE
 from airflow_stagecoach.engine.bash import LARGEST_OUTPUT
 from airflow_stagecoach.engine.failures import shorten

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_stagecoach.backends.remote import BackendFailure
+from airflow_stagecoach.backends.failures import BackendFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -27,8 +27,8 @@ from airflow_stagecoach.backends._services import (
     ServiceFailed,
     last_lines,
 )
+from airflow_stagecoach.backends.failures import BackendFailure
 from airflow_stagecoach.backends.ownership import owner_labels
-from airflow_stagecoach.backends.remote import BackendFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.backends._kubernetes_errors import refusal
-from airflow_stagecoach.backends.remote import BackendFailure
+from airflow_stagecoach.backends.failures import BackendFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_stagecoach.backends._kubernetes_settings import STAGE, stage_container
-from airflow_stagecoach.backends.remote import BackendFailure
+from airflow_stagecoach.backends.failures import BackendFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

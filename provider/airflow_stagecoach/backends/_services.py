@@ -12,7 +12,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_stagecoach import expressions
-from airflow_stagecoach.backends.remote import BackendFailure
+from airflow_stagecoach.backends.failures import BackendFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -36,9 +36,11 @@ from airflow_stagecoach.backends._docker_services import (
     service_logs,
 )
 from airflow_stagecoach.backends._docker_settings import DockerConfig
+from airflow_stagecoach.backends._endings import LONGEST_RESULT
 from airflow_stagecoach.backends._services import SERVICE
+from airflow_stagecoach.backends.failures import BackendFailure
 from airflow_stagecoach.backends.ownership import KEEP, LEG, OWNER, Leftover, owner, owner_labels
-from airflow_stagecoach.backends.remote import LONGEST_RESULT, BackendFailure, RemoteBackend
+from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.shipment import COMMAND, FOLDER, pack_image_stage, pack_unit
 from airflow_stagecoach.backends.work import Handle, Lines, Status, is_image
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_stagecoach.backends import _kubernetes_removal
+from airflow_stagecoach.backends._endings import LONGEST_RESULT
 from airflow_stagecoach.backends._kubernetes_api import Api
 from airflow_stagecoach.backends._kubernetes_errors import FORBIDDEN, explain
 from airflow_stagecoach.backends._kubernetes_image_stage import (
@@ -51,7 +52,8 @@ from airflow_stagecoach.backends._kubernetes_status import (
     status_of,
 )
 from airflow_stagecoach.backends._kubernetes_template import merged
-from airflow_stagecoach.backends.remote import LONGEST_RESULT, BackendFailure, RemoteBackend
+from airflow_stagecoach.backends.failures import BackendFailure
+from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.shipment import FOLDER
 from airflow_stagecoach.backends.work import Handle, Lines, Status, failed, is_image
 from airflow_stagecoach.engine.log_levels import marked

@@ -14,7 +14,10 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from airflow_stagecoach.backends import _endings
 from airflow_stagecoach.backends.base import Backend
+from airflow_stagecoach.backends.failures import BackendFailure
+from airflow_stagecoach.backends.settings import check_config
 from airflow_stagecoach.backends.shipment import FOLDER, ShipmentError
 from airflow_stagecoach.backends.work import Handle, Lines, Status, StillRunning, Work, failed, is_image
 from airflow_stagecoach.engine.log_levels import unmarked
@@ -33,82 +36,6 @@ PATIENCE = 60.0
 
 #: Output that does not end is passed on for so many seconds before somebody looks at the work again.
 LONGEST_LOOK = 2.0
-
-#: Exit codes of a process that got SIGKILL, and of a shell whose command got it.
-_KILLED = (-9, 137)
-
-#: A result is at most this long, in bytes.
-LONGEST_RESULT = 10 * 1024 * 1024
-
-
-class BackendFailure(Exception):
-    """The place refuses the work, or cannot be reached.
-
-    :param message: for the author of the document: what is wrong and what to do, without secret values
-    :param category: of failures, see ``engine/classification.py``; it decides about another try
-    :param reason: one word, such as ``ErrImagePull``
-    """
-
-    def __init__(self, message: str, *, category: str, reason: str) -> None:
-        super().__init__(message)
-        self.error: Error = {"type": reason, "message": message, "category": category, "reason": reason}
-
-
-class BackendConfigError(ValueError):
-    """What stands under ``runs-on: {with: ...}`` does not fit the backend.
-
-    ``problems`` are pairs of a path and what is wrong there; no value is in them.
-    """
-
-    def __init__(self, type_: str, problems: list[tuple[tuple[str | int, ...], str]]) -> None:
-        self.problems = problems
-        texts = (".".join(map(str, (*path, ""))).rstrip(".") + f": {text}" for path, text in problems)
-        super().__init__(f"runs-on {type_}: {'; '.join(texts)}")
-
-
-def check_config(backend: type[RemoteBackend], config: Mapping[str, Any]) -> Any:
-    """The settings of a backend from what a document says; ``None`` for one that has none.
-
-    :raises BackendConfigError: they do not fit; the texts hold no value
-    """
-    from pydantic import ValidationError
-
-    if backend.Config is None:
-        if config:
-            raise BackendConfigError(
-                backend.type, [((key,), "is no setting of this backend") for key in config]
-            )
-        return None
-    try:
-        return backend.Config.model_validate(config)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        values = sorted(filter(None, map(str, _leaves(config))), key=len, reverse=True)
-        problems = [(tuple(one["loc"]), _in_words(one["type"], one["msg"], values)) for one in found]
-        raise BackendConfigError(backend.type, problems) from None
-
-
-def _in_words(kind: str, message: str, values: list[str]) -> str:
-    """What pydantic says, in words for the author of a document, without any value of the document."""
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        return "is no setting of this backend"
-    for value in values:
-        if len(value) > 2:
-            message = message.replace(value, "***")
-    return message[:1].lower() + message[1:]
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _leaves(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
 
 
 class RemoteBackend(Backend):
@@ -324,7 +251,7 @@ class RemoteBackend(Backend):
             handle = self.start(work)
         except Exception as error:
             if self.is_cancelled:
-                return _cancelled(unit)
+                return _endings.cancelled(unit)
             return failed(unit, {**self.explain(error), "began": False})
         hooks.log(f"Started {handle['name']} ({self.type} {handle['id']})")
         return self.follow(handle, unit, hooks, wait=wait)
@@ -370,7 +297,7 @@ class RemoteBackend(Backend):
             except Exception as error:
                 explained = self.explain(error)
                 if time.monotonic() - answered > PATIENCE:
-                    return failed(unit, _unreachable(self.type, handle, explained))
+                    return failed(unit, _endings.unreachable(self.type, handle, PATIENCE, explained))
                 if explained["message"] != told:
                     told = explained["message"]
                     hooks.log(f"{self.type} does not answer, trying again: {told}", "warning")
@@ -433,7 +360,7 @@ class RemoteBackend(Backend):
         """The result of work that has ended or is lost, ``None`` while it runs."""
         if status.state == "lost":
             self._taken_away = True
-            return failed(unit, _lost(handle, status))
+            return failed(unit, _endings.lost(handle, status))
         if status.state != "ended":
             return None
         if is_image(unit):
@@ -442,11 +369,11 @@ class RemoteBackend(Backend):
             if "files" in unit:
                 self.fetch_files(handle, unit["files"])
             return compose(unit, status, self.ended(handle))
-        result = _read(unit, handle, status, self.result(handle))
+        result = _endings.read(unit, handle, status, self.result(handle))
         if result["outcome"] == "cancelled":
             # Not by us: then nobody would ask for its result.
             self._taken_away = True
-            return _stopped_from_outside(result, handle, status)
+            return _endings.stopped_from_outside(result, handle, status)
         return result
 
     def _clean_up(self, handle: Handle, hooks: Hooks) -> None:
@@ -473,95 +400,11 @@ class RemoteBackend(Backend):
                 why = self.explain(error)["message"]
                 if time.monotonic() > until:
                     self.say(f"{handle['name']} could not be stopped: {why}", "error")
-                    return _cancelled(unit)
+                    return _endings.cancelled(unit)
                 if why != told:
                     told = why
                     self.say(f"{self.type} does not answer, trying again to stop the work: {why}", "warning")
                 time.sleep(self.interval)
         self._tell_services(handle)
         self.clean(handle)
-        return _cancelled(unit)
-
-
-def _cancelled(unit: Unit) -> Result:
-    """The result of work that was stopped because somebody wanted it to."""
-    error: Error = {"type": "Cancelled", "message": "The work was stopped", "category": "cancelled"}
-    return failed(unit, error, "cancelled")
-
-
-def _read(unit: Unit, handle: Handle, status: Status, text: bytes | None) -> Result:
-    """The result document, or a result that says why there is none."""
-    if text is None:
-        return failed(unit, _no_result(handle, status))
-    if len(text) > LONGEST_RESULT:
-        message = "the outputs take more than the 10 MiB that a result may have; write them to a file"
-        return failed(unit, {"type": "ResultTooLarge", "message": message})
-    from airflow_stagecoach.backends._bash_alone import MAGIC, compose
-    from airflow_stagecoach.backends._result_document import parse
-
-    try:
-        result = compose(unit, text) if text.startswith(MAGIC) else parse(unit, text)
-    except (ValueError, LookupError, TypeError) as error:
-        message = f"the result of {handle['name']} is damaged: {error}"
-        return failed(unit, {"type": "DamagedResult", "message": message, "category": "system"})
-    return _with_memory(result, status)
-
-
-def _stopped_from_outside(result: Result, handle: Handle, status: Status) -> Result:
-    """The result of work that somebody else ended: nobody asked this task to stop, so it has failed."""
-    message = f"{handle['name']} was stopped from outside: by a person, or with the machine that it ran on"
-    error: Error = {
-        "type": "Stopped",
-        "message": message,
-        "category": "system",
-        "reason": status.reason or "terminated",
-    }
-    result["outcome"] = "failure"
-    for stage in result["stages"].values():
-        if stage["outcome"] == "cancelled":
-            stage["outcome"], stage["error"] = "failure", error
-    return result
-
-
-def _with_memory(result: Result, status: Status) -> Result:
-    """The result, with what only the place knows: that a process was killed for its memory."""
-    if status.reason == "OOMKilled":
-        from airflow_stagecoach.engine.classification import classified
-
-        for stage in result["stages"].values():
-            if stage["error"] and stage["error"].get("exit_code") in _KILLED:
-                stage["error"] = classified({**stage["error"], "category": "resource", "reason": "OOMKilled"})
-    return result
-
-
-def _no_result(handle: Handle, status: Status) -> Error:
-    """Why there is no result: the reason that the place gives, else the exit code."""
-    from airflow_stagecoach.engine.classification import classified
-
-    said = f": {status.message}" if status.message else ""
-    if status.exit_code:
-        message = f"{handle['name']} ended with exit code {status.exit_code} and left no result{said}"
-        error: Error = {"type": "ExitCode", "message": message, "exit_code": status.exit_code}
-        if status.reason:
-            error["type"] = error["reason"] = status.reason
-        return classified(error)
-    message = f"{handle['name']} ended and left no result{said}"
-    reason = status.reason or "NoResult"
-    error = {"type": reason, "message": message, "reason": reason}
-    if status.reason is None:
-        error["category"] = "system"
-    return classified(error)
-
-
-def _lost(handle: Handle, status: Status) -> Error:
-    reason = status.reason or "Lost"
-    message = status.message or f"{handle['name']} is gone and left no result"
-    return {"type": reason, "message": message, "reason": reason, "category": "system"}
-
-
-def _unreachable(type_: str, handle: Handle, error: Error) -> Error:
-    message = (
-        f"{type_} has not answered for {PATIENCE:.0f} s; {handle['name']} may still run there, "
-        f"and another try finds it: {error['message']}"
-    )
-    return {"type": error["type"], "message": message, "reason": "Unreachable", "category": "network"}
+        return _endings.cancelled(unit)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from airflow_stagecoach.backends.remote import LONGEST_RESULT, BackendFailure, RemoteBackend
+from airflow_stagecoach.backends._endings import LONGEST_RESULT
+from airflow_stagecoach.backends.failures import BackendFailure
+from airflow_stagecoach.backends.remote import RemoteBackend
 from airflow_stagecoach.backends.shipment import ShipmentError, pack_unit
 from airflow_stagecoach.backends.work import Handle, Lines, Status
 

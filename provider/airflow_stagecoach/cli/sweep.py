@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from airflow_stagecoach.cli.metadata import NotFound, open_database, our_documents, plans_of
 
     found: list[dict[str, Any]] = []
-    failed = False
+    errors: dict[str, None] = {}
     try:
         with open_database() as session:
             documents = our_documents(session)
@@ -46,18 +46,19 @@ def run(args: argparse.Namespace) -> int:
                 removed, error = _sweep(session, runs_on, args)
                 found += removed
                 if error is not None:
-                    failed = True
-                    print(f"{runs_on['type']}: {error}", file=sys.stderr)
+                    errors[f"{runs_on['type']}: {error}"] = None
     except NotFound as error:
         print(error, file=sys.stderr)
         return 1
     # Several documents may name one place.
+    for text in errors:
+        print(text, file=sys.stderr)
     found = list({(one["backend"], one["kind"], one["name"]): one for one in found}.values())
     if args.json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
-        _print(found, dry=args.dry_run)
-    return 1 if failed else 0
+        _print(found, dry=args.dry_run, everywhere=not errors)
+    return 1 if errors else 0
 
 
 #: Whatever is emulated lies at one place, also of documents that are gone.
@@ -146,11 +147,11 @@ def _sweep(
     ], None
 
 
-def _print(found: list[dict[str, Any]], *, dry: bool) -> None:
+def _print(found: list[dict[str, Any]], *, dry: bool, everywhere: bool) -> None:
     from airflow_stagecoach.cli.tables import table
 
     if not found:
-        print("nothing is left")
+        print("nothing is left" if everywhere else "nothing is left at the other places")
         return
     heads = ["BACKEND", "WOULD REMOVE" if dry else "REMOVED", "NAME", "DAG", "RUN", "TASK"]
     rows = [

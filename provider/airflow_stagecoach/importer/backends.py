@@ -75,7 +75,8 @@ def check_settings(type_: str, settings: dict[str, Any]) -> dict[str, Any]:
         from airflow_stagecoach.document.runs_on import no_settings
 
         return no_settings(settings)
-    from airflow_stagecoach.backends.remote import BackendConfigError, RemoteBackend, check_config
+    from airflow_stagecoach.backends.remote import RemoteBackend
+    from airflow_stagecoach.backends.settings import BackendConfigError, check_config
 
     try:
         backend: Any = registry.find(type_)

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_stagecoach.backends._docker_connection import host_of
 from airflow_stagecoach.backends.docker import DockerBackend
+from airflow_stagecoach.backends.failures import BackendFailure
 from airflow_stagecoach.backends.ownership import OWNER, owner
-from airflow_stagecoach.backends.remote import BackendFailure
 from airflow_stagecoach.backends.work import Handle, Work, failed
 from airflow_stagecoach.engine.transport import dump
 from airflow_stagecoach.runner.places import Place, Seen
