@@ -133,7 +133,8 @@ def _listed(one: Installed, everything: Sequence[Installed]) -> Listed:
 
 
 def _check(listed: Listed, settings: Mapping[str, Any]) -> None:
-    from airflow_stagecoach.backends.remote import BackendConfigError, RemoteBackend
+    from airflow_stagecoach.backends.remote import RemoteBackend
+    from airflow_stagecoach.backends.settings import BackendConfigError
 
     backend = Installed(listed["type"], listed["distribution"], listed["version"], listed["path"]).load()
     if not issubclass(backend, RemoteBackend):
