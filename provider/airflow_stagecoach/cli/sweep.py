@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     found: list[dict[str, Any]] = []
     errors: dict[str, None] = {}
     try:
-        with open_database() as session:
+        # What SDKs log would stand in between, or in the JSON.
+        with redirect_stdout(sys.stderr), open_database() as session:
             documents = our_documents(session)
             plans = [plan for file, text in documents.items() for plan in plans_of(text, file)]
             for runs_on in [*places(plans), EMULATED]:
