@@ -127,6 +127,7 @@ def test_good(runs_on: str) -> None:
         ("aws-batch", ["not available"]),
         ("{type: self-hosted, with: {token: t}}", ["needs 'host'", "write with: {conn: ID}"]),
         ("{type: self-hosted, with: {host: h}}", ["needs 'token'", "write with: {conn: ID}"]),
+        ("{type: self-hosted, with: {conn: c, labels: gpu}}", ["valid list", "write labels: [...]"]),
         ("[self-hosted, gpu]", ["5:", "found a list", "labels: [...]"]),
         ("{type: local, emulate: true}", ["nothing to emulate"]),
     ],

@@ -108,7 +108,8 @@ def check_settings(type_: str, settings: dict[str, Any]) -> dict[str, Any]:
                     fault("unknown-key", f"unknown setting '{name}' of {type_}", hint, on_key=True), *path
                 )
             else:
-                faults.add(fault("bad-setting", f"{name}: {text}"), *path)
+                hint = f"write {path[-1]}: [...]" if text.endswith("a valid list") else None
+                faults.add(fault("bad-setting", f"{name}: {text}", hint), *path)
         faults.raise_any()
     except Exception as error:
         # Not its text: a value may stand in it.
