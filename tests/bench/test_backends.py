@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,7 @@ def test_every_backend_of_ours_is_in_the_documents_that_are_loaded() -> None:
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.type)
 def test_stages_and_operators_are_as_many(place: places.Place, tmp_path: Path) -> None:
-    if importlib.util.find_spec(place.operator.rpartition(".")[0].rpartition(".operators")[0]) is None:
-        pytest.skip("needs the provider")
+    pytest.importorskip(place.operator.rpartition(".operators")[0], reason="needs the provider")
     files = places.documents(place)
     by_hand, ours = place.dag_ids()
     assert by_hand.startswith(executor.WEIGHED)

@@ -50,6 +50,7 @@ def jobs_at(folder: Path, **more: Any) -> Jobs:
 
 
 def nowhere(folder: Path, **more: Any) -> ContainerSettings:
+    pytest.importorskip("docker")
     return ContainerSettings(host=f"unix://{folder}/none.sock", **more)
 
 
