@@ -344,6 +344,18 @@ def test_a_cluster_that_is_named_twice() -> None:
     assert (error["category"], error["reason"]) == ("configuration", "NoCluster")
 
 
+def test_a_kubeconfig_that_cannot_be_read(tmp_path: Path) -> None:
+    pytest.importorskip("kubernetes")
+    from kubernetes import config
+
+    with pytest.raises(IsADirectoryError) as raised:
+        config.load_kube_config(str(tmp_path))
+    error = explain(raised.value, "n")
+    assert error is not None
+    assert (error["category"], error["reason"]) == ("configuration", "NoCluster")
+    assert f"`config-file` {tmp_path} cannot be read: Is a directory" in error["message"]
+
+
 def test_a_failure_that_is_not_the_clusters() -> None:
     assert explain(KeyError("x"), "n") is None
     assert explain(ModuleNotFoundError("no", name="tasks"), "n") is None

@@ -120,6 +120,9 @@ def _found(error: Exception, namespace: str) -> BackendFailure | None:
         return BackendFailure(message, category="configuration", reason="NoCluster")
     if isinstance(error, HTTPError):
         return _unreachable(str(error))
+    if isinstance(error, (IsADirectoryError, PermissionError)) and error.filename:
+        message = f"no cluster is known: `config-file` {error.filename} cannot be read: {error.strerror}"
+        return BackendFailure(message, category="configuration", reason="NoCluster")
     if "mutually exclusive" in str(error):  # Airflow's hook has no exception of its own for that.
         message = (
             "the cluster is named twice: write one of `in-cluster` and `config-file`, and neither where the "
