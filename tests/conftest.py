@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,29 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 HERE = Path(__file__).parent
 
 
+def _share(nodeid: str) -> str:
+    """What one process has as a whole, where several share the tests: an Airflow, a cluster, else a module."""
+    file, _, test = nodeid.partition("::")
+    if file.startswith("tests/e2e/"):
+        return "e2e"
+    if "test_kubernetes" in (Path(file).name[: len("test_kubernetes")], test.partition("[")[0]):
+        return "kubernetes"
+    return file
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests: one has all that need an Airflow, which it starts once.
-
-    It gets them first, since they take longest. The rest is dealt out by module.
-    """
+    """Begin with what takes longest."""
     items.sort(key=lambda item: HERE / "e2e" not in item.path.parents)
-    for item in items:
-        end_to_end = HERE / "e2e" in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("e2e" if end_to_end else str(item.path.relative_to(HERE))))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal the tests out to the processes of ``-n``."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _share(nodeid)
+
+    return Scheduling(config, log)

@@ -15,18 +15,11 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that use the cluster last: what it consists of may still be being built.
-
-    Where several processes share the tests, they stay together; those with an Airflow stay with the others of that sort.
-    """
+    """Put tests that use the cluster last: what it consists of may still be being built."""
     items.sort(key=_uses_cluster)
-    for end_to_end, group in groupby(filter(_uses_cluster, items), _needs_airflow):
-        for number, item in enumerate(group):
-            if number == 0:
-                item.add_marker(pytest.mark.timeout(BUILD_PATIENCE + 4 * PATIENCE))
-            if not end_to_end:
-                # Before the mark that sends the item to those of its module.
-                item.add_marker(pytest.mark.xdist_group("kubernetes"), append=False)
+    # The first of each process waits for it.
+    for _, group in groupby(filter(_uses_cluster, items), _needs_airflow):
+        next(group).add_marker(pytest.mark.timeout(BUILD_PATIENCE + 4 * PATIENCE))
 
 
 def _uses_cluster(item: pytest.Item) -> bool:
