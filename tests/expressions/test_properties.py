@@ -129,6 +129,8 @@ def test_parts_leave_no_gap(text: str, jinja: bool) -> None:
 
 
 @given(TEXTS)
+@example("$ ")
+@example(" {{")
 def test_escaped_text_renders_to_itself(text: str) -> None:
     assert render(escape(text), {}) == text
     assert render("a ${{ 1 }}" + escape(text) + "${{ 2 }}", {}) == f"a 1{text}2"

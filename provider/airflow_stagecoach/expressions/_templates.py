@@ -229,7 +229,9 @@ def render_jinja(value: Any, function: Callable[[str], str]) -> Any:
 
 def escape(text: str) -> str:
     """Give a template that renders to exactly ``text``, also when other template text stands around it."""
-    return _MARKS.sub(lambda match: "${{ '" + match.group() + "' }}", text)
+    escaped = _MARKS.sub(lambda match: "${{ '" + match.group() + "' }}", text)
+    # An expression that stands alone is the whole value, without the blanks around it: give it company.
+    return escaped if escaped == text or text == text.strip() else escaped + "${{ '' }}"
 
 
 def _walk(value: Any, change: Callable[[Any], Any]) -> Any:
