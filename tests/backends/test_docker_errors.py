@@ -295,7 +295,7 @@ class TestImages:
 
     def test_a_user_who_may_not_write_to_the_folder(self, engine: DockerEngine) -> None:
         for image in (images.PYTHON, images.BUSYBOX):
-            backend = self.backend(engine, image, user="1000:1000", **{"working-dir": "/root/work"})
+            backend = self.backend(engine, image, user="1000:1000", **{"working-dir": "/etc/work"})
             error = run(backend, unit({**SLEEP, "bash": "echo x >file"}))
             assert error["category"] == "configuration", error
             assert "look at `working-dir`" in error["message"]
